@@ -1,0 +1,2 @@
+# Unit tests: one C file each, TAP on stdout.
+

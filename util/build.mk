@@ -1,0 +1,5 @@
+
+src-util += util/error.c
+src-util += util/log.c
+src-util += util/arena.c
+src-util += util/lock.c
