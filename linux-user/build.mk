@@ -1,0 +1,1 @@
+# User-mode emulation; the library of everything but main().
