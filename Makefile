@@ -26,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 
 goals := $(or $(MAKECMDGOALS),all)
-build-goals := $(filter-out clean distclean help,$(goals))
+build-goals := $(filter-out clean distclean format help,$(goals))
 
 all:
 
@@ -73,7 +73,7 @@ CFLAGS := -std=gnu11 $(if $(filter yes,$(CONFIG_DEBUG)),-Og,-O2) -g $(WARN) -fno
           -fno-plt -fPIE -ffunction-sections -fdata-sections $(mode-cflags) $(CONFIG_CFLAGS)
 LDFLAGS := -Wl,--gc-sections -pthread $(mode-cflags) $(CONFIG_LDFLAGS)
 ifeq ($(MODE),)
-link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR)
+link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR) $(LDFLAGS_STATIC)
 program-syslibs := $(LIBS_STATIC) -lm
 else
 link-program = $(CC) $(LDFLAGS) -pie
@@ -174,7 +174,8 @@ $(foreach h,$(hostprogs),$(eval $(call hostprog,$(h))))
 
 # ---- tests ----------------------------------------------------------------------------------
 
-.PHONY: all check check-build unit demo bench install clean distclean compile_commands.json help
+.PHONY: all check check-build demo bench install clean distclean compile_commands.json \
+        format help
 
 check-build: all $(unit-bins) $(check-deps)
 
@@ -213,6 +214,10 @@ compile_commands.json: $(gen-headers)
 	$(foreach s,$(all-src) $(unit-src),$(file >>$@,$(call compile-entry,$(s),$(if \
 	    $(filter $(firstword $(all-src)),$(s)),,$(comma)))))
 	$(file >>$@,])
+	@echo "Wrote $@"
+
+format:
+	clang-format-14 -i $(filter-out build/%,$(sort $(wildcard $(foreach d,. * */* */*/*,$(d)/*.c $(d)/*.h))))
 
 clean:
 	rm -rf build compile_commands.json
