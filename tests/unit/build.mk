@@ -6,3 +6,6 @@ unit-libs-util_arena := util
 unit-libs-util_lock := util
 unit-libs-util_log := util
 unit-libs-util_disas := util
+
+unit-tests += mem_guest
+unit-libs-mem_guest := mem util

@@ -1,0 +1,1 @@
+src-mem += mem/guest.c
