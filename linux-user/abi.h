@@ -53,7 +53,7 @@ bool abi_exit_signal(struct cpu *cpu, enum cpu_exit exit, int *signo, int *code,
  * written. */
 struct abi_sigframe_request {
     int signo;
-    const siginfo_t *info;
+    const siginfo_t *info; /* as the host kernel gives it: the same for 64-bit guests */
     uint64_t handler, flags, restorer; /* of the guest's sigaction */
     uint64_t mask;
     uint64_t sp;

@@ -28,28 +28,14 @@
 struct user_thread;
 
 /* Results of system call handlers that are not the guest's: the numbers the kernel uses inside
- * itself. */
+ * itself. Handlers return USER_ERESTARTNOINTR alone: whether a call that a signal has interrupted
+ * is made again is decided by the host kernel (see user_safe_syscall()). */
 enum {
     USER_ERESTARTSYS =
         512, /* again, if the signal has no handler or one with SA_RESTART; else EINTR */
-    USER_ERESTARTNOINTR = 513,        /* again in any case */
-    USER_ERESTARTNOHAND = 514,        /* again if no handler runs; else EINTR */
-    USER_ERESTART_RESTARTBLOCK = 516, /* restart_syscall() if no handler runs; else EINTR */
-    USER_ESIGRETURN = 600,            /* registers are set already: write no result */
-};
-
-/* How restart_syscall() goes on with what a signal without a handler had interrupted. */
-struct user_restart {
-    int64_t (*resume)(struct user_thread *t, const uint64_t args[6]); /* NULL: nothing, -EINTR */
-    uint64_t args[6];
-};
-
-/* What the host's signal handler hands to the run loop. The handler blocks all signals in the
- * context it returns to, so one slot is enough; the run loop queues or delivers the signal and
- * unblocks. */
-struct user_signal_slot {
-    _Atomic int signo; /* 0: empty */
-    siginfo_t info;    /* as the host kernel gave it */
+    USER_ERESTARTNOINTR = 513, /* again in any case, after delivering signals */
+    USER_ERESTARTNOHAND = 514, /* again if no handler runs; else EINTR */
+    USER_ESIGRETURN = 600,     /* registers are set already: write no result */
 };
 
 /* An instance of the guest's sigaltstack. */
@@ -68,22 +54,22 @@ struct user_thread {
      * the next frame saves, or what sigmask becomes again when no handler runs. */
     uint64_t saved_sigmask;
     bool restore_sigmask;
-    struct user_signal_slot host_signal;
+    uint32_t signal_doorbell; /* not 0: signal_deliver() has something to do. Set by handlers. */
     struct user_altstack altstack;
-    struct signal_queue *queue; /* signal.c's own: taken from the slot or forced, not delivered */
+    struct signal_queue *queue; /* signal.c's own: actions, and what is recorded or pending */
 
     /* The system call being made, or the last one. */
     int64_t syscall_nr;
     uint64_t syscall_args[6];
     /* 0, or the negative USER_ERESTART... code that signal_deliver() has to resolve. */
     int64_t syscall_restart;
-    struct user_restart restart;
 
     /* Threads (thread.c). Guest addresses, 0 if none. */
     uint64_t clear_child_tid;
     uint64_t robust_list;
     uint64_t robust_list_size;
     void *host_thread; /* thread.c's own: stack, entry arguments */
+    int tgid;          /* process id: tasks that share our memory may be other processes */
     bool vfork_child;  /* shares memory with a suspended parent until execve or exit */
 
     struct user_thread *next; /* list of threads, under thread.c's lock */
@@ -130,10 +116,15 @@ int user_fd_reserve(int fd);
 _Noreturn void user_run(struct user_thread *t);
 
 /*
- * Makes a host system call that may block. If a signal for the guest arrives before the call is
- * entered it returns -USER_ERESTARTSYS without having made it; there is no moment in between at
- * which a signal gets lost. Otherwise it returns what the kernel does: a value or -errno (-EINTR
- * when interrupted inside). (safe_syscall.S, signal.c)
+ * Makes a host system call for the guest. If a signal for the guest arrives before the call has
+ * begun, it returns -USER_ERESTARTNOINTR without having made it; there is no moment in between at
+ * which a signal gets lost. Otherwise it returns what the kernel does: a value or -errno.
+ *
+ * Our host handler of a signal has SA_RESTART exactly when the guest's has. So the kernel itself
+ * decides what becomes of an interrupted call: one it wants made again has its rip back at the
+ * system call instruction, which is seen by the handler and gives -USER_ERESTARTNOINTR too; all
+ * others return -EINTR. No list of restartable calls is needed, and calls that restart only
+ * sometimes (sockets with timeouts) are right. (safe-syscall.S, signal.c)
  */
 int64_t user_safe_syscall(struct user_thread *t, long nr, uint64_t a0, uint64_t a1, uint64_t a2,
                           uint64_t a3, uint64_t a4, uint64_t a5);
