@@ -73,7 +73,7 @@ CFLAGS := -std=gnu11 $(if $(filter yes,$(CONFIG_DEBUG)),-Og,-O2) -g $(WARN) -fno
           -fno-plt -fPIE -ffunction-sections -fdata-sections $(mode-cflags) $(CONFIG_CFLAGS)
 LDFLAGS := -Wl,--gc-sections -pthread $(mode-cflags) $(CONFIG_LDFLAGS)
 ifeq ($(MODE),)
-link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR)
+link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR) $(LDFLAGS_STATIC)
 program-syslibs := $(LIBS_STATIC) -lm
 else
 link-program = $(CC) $(LDFLAGS) -pie
@@ -174,7 +174,7 @@ $(foreach h,$(hostprogs),$(eval $(call hostprog,$(h))))
 
 # ---- tests ----------------------------------------------------------------------------------
 
-.PHONY: all check check-build unit demo bench install clean distclean compile_commands.json help
+.PHONY: all check check-build demo bench install clean distclean compile_commands.json help
 
 check-build: all $(unit-bins) $(check-deps)
 
