@@ -26,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 
 goals := $(or $(MAKECMDGOALS),all)
-build-goals := $(filter-out clean distclean help,$(goals))
+build-goals := $(filter-out clean distclean format help,$(goals))
 
 all:
 
@@ -174,7 +174,8 @@ $(foreach h,$(hostprogs),$(eval $(call hostprog,$(h))))
 
 # ---- tests ----------------------------------------------------------------------------------
 
-.PHONY: all check check-build demo bench install clean distclean compile_commands.json help
+.PHONY: all check check-build demo bench install clean distclean compile_commands.json \
+        format help
 
 check-build: all $(unit-bins) $(check-deps)
 
@@ -213,6 +214,9 @@ compile_commands.json: $(gen-headers)
 	$(foreach s,$(all-src) $(unit-src),$(file >>$@,$(call compile-entry,$(s),$(if \
 	    $(filter $(firstword $(all-src)),$(s)),,$(comma)))))
 	$(file >>$@,])
+
+format:
+	clang-format-14 -i $(filter-out build/%,$(sort $(wildcard $(foreach d,. * */* */*/*,$(d)/*.c $(d)/*.h))))
 
 clean:
 	rm -rf build compile_commands.json
