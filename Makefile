@@ -214,6 +214,7 @@ compile_commands.json: $(gen-headers)
 	$(foreach s,$(all-src) $(unit-src),$(file >>$@,$(call compile-entry,$(s),$(if \
 	    $(filter $(firstword $(all-src)),$(s)),,$(comma)))))
 	$(file >>$@,])
+	@echo "Wrote $@"
 
 format:
 	clang-format-14 -i $(filter-out build/%,$(sort $(wildcard $(foreach d,. * */* */*/*,$(d)/*.c $(d)/*.h))))

@@ -35,11 +35,36 @@ static void *thread_main(void *arg)
     return arg;
 }
 
+/*
+ * The child has the parent's thread pointer: whatever looked at it would see one owner. The thread
+ * sanitizer's own state hangs on that pointer, so it cannot run this.
+ */
+#ifdef __SANITIZE_THREAD__
+static void check_bare_child(void)
+{
+}
+#else
 static int child_main(void *arg)
 {
     count();
     return 0;
 }
+
+static void check_bare_child(void)
+{
+    size_t size = 64 << 10;
+    char *stack = malloc(size);
+    int status;
+    pid_t pid;
+
+    counter = 0;
+    pid = clone(child_main, stack + size, CLONE_VM | CLONE_FS | CLONE_FILES | SIGCHLD, NULL);
+    count();
+    waitpid(pid, &status, 0);
+    free(stack);
+    tap_eq(counter, 2 * ROUNDS, "a CLONE_VM child and its parent exclude each other");
+}
+#endif
 
 /* Releases a lock that another thread acquired, after that one has gone to sleep on it. */
 static void *releaser(void *arg)
@@ -71,18 +96,7 @@ int main(void)
     tap_eq(counter, THREADS * ROUNDS, "threads exclude each other");
     tap_eq(lock.word, 0, "nobody is left waiting");
 
-    /* The child has the parent's thread pointer: whatever looked at it would see one owner. */
-    counter = 0;
-    {
-        size_t size = 64 << 10;
-        char *stack = malloc(size);
-
-        pid = clone(child_main, stack + size, CLONE_VM | CLONE_FS | CLONE_FILES | SIGCHLD, NULL);
-        count();
-        waitpid(pid, &status, 0);
-        free(stack);
-    }
-    tap_eq(counter, 2 * ROUNDS, "a CLONE_VM child and its parent exclude each other");
+    check_bare_child();
 
     lock_acquire(&other);
     pthread_create(&threads[0], NULL, releaser, &other);
