@@ -1,3 +1,4 @@
-# Tests of the project's own tools.
+# Tests of the project's own tools and set-up.
 
 check-tests += tests/project/check-tools
+check-tests += tests/project/check-setup
