@@ -184,7 +184,7 @@ FILTER ?=
 check: check-build
 	$(Q)TINAMOU_BUILD=$(B) CC='$(CC)' tests/run $(if $(MODE),--mode $(MODE)) \
 	    $(if $(FILTER),--filter '$(FILTER)') --known-failures tests/known-failures \
-	    $(unit-bins) $(sort $(check-tests))
+	    $(sort $(check-tests)) $(unit-bins)
 
 demo: all
 	$(Q)TINAMOU_BUILD=$(B) scripts/demo
