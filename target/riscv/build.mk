@@ -1,6 +1,7 @@
 src-riscv += target/riscv/decode.c
 src-riscv += target/riscv/disas.c
 src-riscv += target/riscv/model.c
+src-riscv += target/riscv/random.c
 src-riscv += target/riscv/target.c
 src-riscv += target/riscv/translate.c
 src-riscv += target/riscv/trans-int.c
