@@ -8,7 +8,7 @@
 #                                   sources say #include "build/gen/x/y.h"
 #   hostprogs += target/x/gen-y     target/x/gen-y.c becomes build/host/target/x/gen-y, a program
 #                                   that runs during the build
-#   unit-tests += NAME              tests/unit/NAME.c is a unit test ...
+#   unit-tests += NAME              tests/unit/NAME.c is a unit test (said in tests/unit/AREA.mk) ...
 #   unit-libs-NAME := riscv jit     ... linked with these libraries (in link order)
 #   check-tests += tests/x/y        an executable file that prints TAP, run by make check
 #   check-deps += build/...         files to be made before the tests run
@@ -83,7 +83,7 @@ endif
 # In link order: a library may use those to its right, and util.
 LIBS := linux-user hw io tcg riscv cpu mem jit util
 
-include $(sort $(wildcard */build.mk */*/build.mk */*/*/build.mk))
+include $(sort $(wildcard */build.mk */*/build.mk */*/*/build.mk tests/unit/*.mk))
 
 ifneq ($(filter riscv64-linux-user,$(TARGETS)),)
 ifneq ($(wildcard linux-user/main.c),)
@@ -184,7 +184,7 @@ FILTER ?=
 check: check-build
 	$(Q)TINAMOU_BUILD=$(B) CC='$(CC)' tests/run $(if $(MODE),--mode $(MODE)) \
 	    $(if $(FILTER),--filter '$(FILTER)') --known-failures tests/known-failures \
-	    $(unit-bins) $(sort $(check-tests))
+	    $(sort $(check-tests)) $(unit-bins)
 
 demo: all
 	$(Q)TINAMOU_BUILD=$(B) scripts/demo
