@@ -47,7 +47,7 @@ enum {
 #define BEHAVIOR_IMA    1
 #define MISALIGNED_FAST 3
 #define CACHE_BLOCK     64
-#define TIME_FREQUENCY  1000000000
+#define TIME_FREQUENCY  10000000 /* of rdtime */
 #define FLAG_WHICH_CPUS 1
 
 static uint64_t ima_extensions(const struct rv_ext_set *set)
@@ -159,8 +159,11 @@ int64_t sys_riscv_flush_icache(struct user_thread *t, const uint64_t args[6])
     if (args[2] & ~UINT64_C(1)) {
         return -EINVAL;
     }
-    /* The kernel ignores the range and flushes everything; programs rely on no more than the range.
-     */
-    tcg_flush_changed(args[0], args[1]);
+    /* The kernel ignores the range and flushes everything, which callers with an empty one want. */
+    if (args[0] < args[1]) {
+        tcg_flush_changed(args[0], args[1]);
+    } else {
+        tcg_flush_changed(0, mm_task_size());
+    }
     return 0;
 }
