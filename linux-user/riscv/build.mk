@@ -1,0 +1,3 @@
+src-linux-user += linux-user/riscv/abi.c
+src-linux-user += linux-user/riscv/isa.c
+src-linux-user += linux-user/riscv/vdso.c
