@@ -51,18 +51,27 @@ int signal_thread_inherit(struct user_thread *t, const struct user_thread *creat
 void signal_thread_free(struct user_thread *t);
 
 /*
- * For a new thread, on itself, before its first cpu_run(), with all signals blocked: sets user_self
+ * For a new thread, on itself, before its first cpu_run(), with signals closed: sets user_self
  * and the host alternate stack; then signals come. 0 or -errno. signal_thread_end() blocks all
  * signals and takes the stack away.
  */
 int signal_thread_start(struct user_thread *t);
 void signal_thread_end(struct user_thread *t);
 
-/* In the child of a fork: nothing is pending, no other thread exists. */
+/*
+ * Around fork, by the thread that forks. prepare closes signals and keeps actions from changing; it
+ * returns -USER_ERESTARTNOINTR, with nothing done, if a signal is to be delivered first. In the
+ * child nothing is pending, and no other thread exists. Signals stay closed until signal_open().
+ */
+int64_t signal_fork_prepare(struct user_thread *t);
+void signal_fork_parent(struct user_thread *t);
 void signal_fork_child(struct user_thread *t);
 
-/* Blocks every signal of the calling host thread. signal_open() puts the guest's mask in force. */
+/* Blocks every signal of the calling host thread but the five, which our own accesses to guest
+ * memory need; signal_close_all() is for threads that make none. signal_open() puts the guest's mask
+ * in force. */
 void signal_close(void);
+void signal_close_all(void);
 void signal_open(struct user_thread *t);
 
 /* Around the host's execve: the new program gets the guest's dispositions and mask for the five,

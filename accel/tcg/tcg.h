@@ -6,6 +6,7 @@
 #ifndef TINAMOU_ACCEL_TCG_TCG_H
 #define TINAMOU_ACCEL_TCG_TCG_H
 
+#include <signal.h>
 #include <stdio.h>
 #include <ucontext.h>
 #include "accel/accel.h"
