@@ -8,7 +8,7 @@
 #                                   sources say #include "build/gen/x/y.h"
 #   hostprogs += target/x/gen-y     target/x/gen-y.c becomes build/host/target/x/gen-y, a program
 #                                   that runs during the build
-#   unit-tests += NAME              tests/unit/NAME.c is a unit test ...
+#   unit-tests += NAME              tests/unit/NAME.c is a unit test (said in tests/unit/AREA.mk) ...
 #   unit-libs-NAME := riscv jit     ... linked with these libraries (in link order)
 #   check-tests += tests/x/y        an executable file that prints TAP, run by make check
 #   check-deps += build/...         files to be made before the tests run
@@ -26,7 +26,7 @@ MAKEFLAGS += --no-builtin-rules
 .SECONDARY:
 
 goals := $(or $(MAKECMDGOALS),all)
-build-goals := $(filter-out clean distclean help,$(goals))
+build-goals := $(filter-out clean distclean format help,$(goals))
 
 all:
 
@@ -73,7 +73,7 @@ CFLAGS := -std=gnu11 $(if $(filter yes,$(CONFIG_DEBUG)),-Og,-O2) -g $(WARN) -fno
           -fno-plt -fPIE -ffunction-sections -fdata-sections $(mode-cflags) $(CONFIG_CFLAGS)
 LDFLAGS := -Wl,--gc-sections -pthread $(mode-cflags) $(CONFIG_LDFLAGS)
 ifeq ($(MODE),)
-link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR)
+link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR) $(LDFLAGS_STATIC)
 program-syslibs := $(LIBS_STATIC) -lm
 else
 link-program = $(CC) $(LDFLAGS) -pie
@@ -83,7 +83,7 @@ endif
 # In link order: a library may use those to its right, and util.
 LIBS := linux-user hw io tcg riscv cpu mem jit util
 
-include $(sort $(wildcard */build.mk */*/build.mk */*/*/build.mk))
+include $(sort $(wildcard */build.mk */*/build.mk */*/*/build.mk tests/unit/*.mk))
 
 ifneq ($(filter riscv64-linux-user,$(TARGETS)),)
 ifneq ($(wildcard linux-user/main.c),)
@@ -174,7 +174,8 @@ $(foreach h,$(hostprogs),$(eval $(call hostprog,$(h))))
 
 # ---- tests ----------------------------------------------------------------------------------
 
-.PHONY: all check check-build unit demo bench install clean distclean compile_commands.json help
+.PHONY: all check check-build demo bench install clean distclean compile_commands.json \
+        format help
 
 check-build: all $(unit-bins) $(check-deps)
 
@@ -183,7 +184,7 @@ FILTER ?=
 check: check-build
 	$(Q)TINAMOU_BUILD=$(B) CC='$(CC)' tests/run $(if $(MODE),--mode $(MODE)) \
 	    $(if $(FILTER),--filter '$(FILTER)') --known-failures tests/known-failures \
-	    $(unit-bins) $(sort $(check-tests))
+	    $(sort $(check-tests)) $(unit-bins)
 
 demo: all
 	$(Q)TINAMOU_BUILD=$(B) scripts/demo
@@ -213,6 +214,10 @@ compile_commands.json: $(gen-headers)
 	$(foreach s,$(all-src) $(unit-src),$(file >>$@,$(call compile-entry,$(s),$(if \
 	    $(filter $(firstword $(all-src)),$(s)),,$(comma)))))
 	$(file >>$@,])
+	@echo "Wrote $@"
+
+format:
+	clang-format-14 -i $(filter-out build/%,$(sort $(wildcard $(foreach d,. * */* */*/*,$(d)/*.c $(d)/*.h))))
 
 clean:
 	rm -rf build compile_commands.json

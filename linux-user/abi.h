@@ -17,6 +17,9 @@ extern const uint16_t abi_elf_machine; /* EM_* */
 uint64_t abi_hwcap(const struct cpu *cpu);
 uint64_t abi_hwcap2(const struct cpu *cpu);
 
+/* AT_MINSIGSTKSZ: the smallest stack a signal frame fits. */
+extern const uint64_t abi_min_signal_stack;
+
 /* Is an executable with these e_flags one for us? */
 bool abi_elf_flags_ok(uint32_t e_flags, const char **why);
 
@@ -53,7 +56,7 @@ bool abi_exit_signal(struct cpu *cpu, enum cpu_exit exit, int *signo, int *code,
  * written. */
 struct abi_sigframe_request {
     int signo;
-    const siginfo_t *info; /* as the host kernel gives it: the same for 64-bit guests */
+    const siginfo_t *info;             /* as the host kernel gives it: the same for 64-bit guests */
     uint64_t handler, flags, restorer; /* of the guest's sigaction */
     uint64_t mask;
     uint64_t sp;

@@ -36,7 +36,6 @@ int elf_check(int fd, uint16_t machine, struct elf_file *file, char *error, size
 struct elf_program {
     const char *path;  /* as given */
     int fd;            /* open file to use (AT_EXECFD), or -1 */
-    const char *argv0; /* -0, or NULL */
     char *const *argv; /* NULL-terminated; argv[0] is the program's */
     char *const *envp;
     bool preserve_argv0; /* AT_FLAGS_PRESERVE_ARGV0 */

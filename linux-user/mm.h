@@ -15,24 +15,18 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include "linux-user/regions.h"
 
 #define MM_PAGE_SIZE 4096u
 #define MM_PAGE_MASK (~(uint64_t)(MM_PAGE_SIZE - 1))
 #define MM_TASK_SIZE 0x7ffffffff000ull /* end of a RISC-V Sv48 user space, and of the host's */
 
-enum mm_label { MM_PLAIN, MM_STACK, MM_HEAP, MM_VDSO, MM_LABELS };
-
-struct mm_region {
-    uint64_t start, end; /* guest addresses, page-aligned, not empty */
-    uint8_t prot;        /* PROT_READ | PROT_WRITE | PROT_EXEC as the guest asked */
-    bool shared;         /* MAP_SHARED */
-    bool grows_down;
-    uint8_t label; /* enum mm_label */
-};
-
 /* Before anything else here. guest_base is in mem_guest_base by then; with a base other than 0,
  * guest addresses are confined to [0, reserved) where reserved is 0 for the default. */
 void mm_init(uint64_t reserved);
+
+/* End of the guest's addresses. */
+uint64_t mm_task_size(void);
 
 int64_t mm_mmap(uint64_t start, uint64_t length, int prot, int flags, int fd, uint64_t offset);
 /* mmap whose region carries a label. */
@@ -45,6 +39,10 @@ int64_t mm_madvise(uint64_t start, uint64_t length, int advice);
 int64_t mm_shmat(int shmid, uint64_t address, int flags);
 int64_t mm_shmdt(uint64_t address);
 
+/* A stack of `size` bytes for the main thread, with inaccessible memory below it that counts as
+ * unmapped. Its lowest address, or -errno. */
+int64_t mm_stack(uint64_t size);
+
 /* The break: where it starts (page-aligned up, set by the loader), and the system call. */
 void mm_set_brk(uint64_t start);
 int64_t mm_brk(uint64_t address);
@@ -54,6 +52,9 @@ unsigned mm_fetchable(uint64_t pc, unsigned length);
 
 /* Does the guest's view allow all of prot over [start, start + length)? */
 bool mm_allows(uint64_t start, uint64_t length, int prot);
+
+/* Is the address mapped at all, whatever its protection? */
+bool mm_mapped(uint64_t address);
 
 /* Calls visit() for each region in address order, with a copy, without the lock held across calls:
  * a region that changes meanwhile may be missed or seen in its old form. Stops when visit() returns

@@ -101,6 +101,8 @@ struct user_process {
     uint64_t vdso_sigreturn; /* guest address of the signal return trampoline */
     const uint8_t *auxv;     /* copy of what the guest got */
     size_t auxv_size;
+    uint64_t seed; /* -seed, if seeded */
+    bool seeded;
     bool strace;
 };
 

@@ -3,3 +3,4 @@ src-util += util/error.c
 src-util += util/log.c
 src-util += util/arena.c
 src-util += util/lock.c
+src-util += util/disas.c

@@ -32,9 +32,8 @@ struct ir_builder {
     ir_ref global[IR_MAX_GLOBALS];        /* current value, IR_NONE if not known here */
     uint64_t dirty[IR_MAX_GLOBALS / 64];  /* differs from its value at the entry of the unit */
     uint64_t insn_pc;                     /* of the current guest instruction */
-    ir_ref cse[IR_CSE_SLOTS];             /* by hash; valid where cse_epoch matches */
-    uint32_t cse_epoch[IR_CSE_SLOTS];
-    uint32_t epoch;                       /* ops merged before this are not visible */
+    ir_ref cse[IR_CSE_SLOTS];             /* by hash; what is older than the epoch is not visible */
+    uint32_t epoch;                       /* a ref: ops before it are not merged with */
     uint32_t fp_epoch;                    /* likewise for ops that raise flags */
 };
 

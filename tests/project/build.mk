@@ -1,0 +1,4 @@
+# Tests of the project's own tools and set-up.
+
+check-tests += tests/project/check-tools
+check-tests += tests/project/check-setup
