@@ -105,7 +105,7 @@ def prepare(folder):
              ('text', 'work.py', 'work.pl', 'work.lua', 'work.sql', 'small.c', 'large.c', 'big')}
     words = text(1500000)
     contents = {'text': words, 'work.py': PYTHON.format(text=paths['text']), 'work.pl': PERL,
-                'work.lua': LUA, 'work.sql': SQL, 'small.c': SMALL_C, 'large.c': large_c(60),
+                'work.lua': LUA, 'work.sql': SQL, 'small.c': SMALL_C, 'large.c': large_c(30),
                 'big': words * 20}
     for name, content in contents.items():
         with open(paths[name], 'w') as f:
