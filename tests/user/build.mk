@@ -1,1 +1,1 @@
-check-tests += tests/user/run
+check-tests += tests/user/run tests/user/elf
