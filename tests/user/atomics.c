@@ -45,7 +45,9 @@ static void *hammer(void *arg)
                          : "=&r"(tmp), "+A"(line.lrsc));
         __asm__ volatile("1: lr.w.aq %0, %1\n addi %0, %0, 3\n sc.w.rl %0, %0, %1\n bnez %0, 1b"
                          : "=&r"(tmp), "+A"(line.word_lrsc));
-        __asm__ volatile("amoxor.d zero, %1, %0" : "+A"(line.amoxor) : "r"(i * 0x9e3779b97f4a7c15u));
+        __asm__ volatile("amoxor.d zero, %1, %0"
+                         : "+A"(line.amoxor)
+                         : "r"(i * 0x9e3779b97f4a7c15u));
         __asm__ volatile("amomaxu.d zero, %1, %0" : "+A"(line.max) : "r"(i * THREADS + id));
         __asm__ volatile("amomin.d zero, %1, %0" : "+A"(line.min) : "r"(-(i * THREADS + id)));
         __asm__ volatile("amoor.d zero, %1, %0" : "+A"(line.or) : "r"(1ul << (i % 16 + id * 16)));

@@ -89,11 +89,11 @@ static void test_cpu(void)
 }
 
 #ifdef __riscv
-#define COUNTER(name)                                                                              \
-    __extension__({                                                                                \
-        uint64_t v_;                                                                               \
-        __asm__ volatile("csrr %0, " name : "=r"(v_));                                             \
-        v_;                                                                                        \
+#define COUNTER(name)                                  \
+    __extension__({                                    \
+        uint64_t v_;                                   \
+        __asm__ volatile("csrr %0, " name : "=r"(v_)); \
+        v_;                                            \
     })
 
 static void test_counters(void)

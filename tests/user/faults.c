@@ -40,10 +40,10 @@ static void catch_faults(void (*handler)(int, siginfo_t *, void *))
         sigaction(signals[i], &sa, NULL);
 }
 
-#define PROBE(name, insn)                                                                          \
-    extern uint64_t probe_##name(uint64_t addr);                                                   \
-    __asm__(".text\n.balign 4\n.globl probe_" #name "\n.type probe_" #name ", @function\nprobe_"   \
-            #name ":\n" insn "\nret\n");
+#define PROBE(name, insn)                                                  \
+    extern uint64_t probe_##name(uint64_t addr);                           \
+    __asm__(".text\n.balign 4\n.globl probe_" #name "\n.type probe_" #name \
+            ", @function\nprobe_" #name ":\n" insn "\nret\n");
 
 PROBE(lb, "lb a0, 0(a0)")
 PROBE(lhu, "lhu a0, 0(a0)")
@@ -75,12 +75,14 @@ struct probe {
     int writes;
 };
 static const struct probe probes[] = {
-    {"lb", probe_lb, 0},         {"lhu", probe_lhu, 0},         {"lw", probe_lw, 0},
-    {"ld", probe_ld, 0},         {"c.ld", probe_c_ld, 0},       {"flw", probe_flw, 0},
-    {"fld", probe_fld, 0},       {"lr.w", probe_lr, 0},         {"ld to x0", probe_ld_x0, 0},
-    {"sb", probe_sb, 1},         {"sh", probe_sh, 1},           {"sw", probe_sw, 1},
-    {"sd", probe_sd, 1},         {"fsd", probe_fsd, 1},         {"amoadd.w", probe_amoadd, 1},
-    {"amoswap.d", probe_amoswap, 1},
+    {"lb", probe_lb, 0},           {"lhu", probe_lhu, 0},
+    {"lw", probe_lw, 0},           {"ld", probe_ld, 0},
+    {"c.ld", probe_c_ld, 0},       {"flw", probe_flw, 0},
+    {"fld", probe_fld, 0},         {"lr.w", probe_lr, 0},
+    {"ld to x0", probe_ld_x0, 0},  {"sb", probe_sb, 1},
+    {"sh", probe_sh, 1},           {"sw", probe_sw, 1},
+    {"sd", probe_sd, 1},           {"fsd", probe_fsd, 1},
+    {"amoadd.w", probe_amoadd, 1}, {"amoswap.d", probe_amoswap, 1},
 };
 enum { PROBES = sizeof(probes) / sizeof(probes[0]) };
 
@@ -188,8 +190,11 @@ static void test_others(void)
         const char *name;
         uint64_t (*run)(uint64_t);
     } illegal[] = {
-        {"16 zero bits", probe_zeros}, {"32 one bits", probe_ones},  {"csrr mstatus", probe_mstatus},
-        {"csrw cycle", probe_write_cycle}, {"sret", probe_sret},
+        {"16 zero bits", probe_zeros},
+        {"32 one bits", probe_ones},
+        {"csrr mstatus", probe_mstatus},
+        {"csrw cycle", probe_write_cycle},
+        {"sret", probe_sret},
     };
 
     unlink(name);
@@ -198,8 +203,8 @@ static void test_others(void)
     expect("last page of a file: bytes past its end", probe_ld, (uint64_t)file + 200, 0, 0, 0, 0);
     expect("SIGBUS on a load beyond the file", probe_ld, (uint64_t)file + 4096, SIGBUS, BUS_ADRERR,
            (uint64_t)file + 4096, (uint64_t)probe_ld);
-    expect("SIGBUS on a store beyond the file", probe_sb, (uint64_t)file + 8191, SIGBUS,
-           BUS_ADRERR, (uint64_t)file + 8191, (uint64_t)probe_sb);
+    expect("SIGBUS on a store beyond the file", probe_sb, (uint64_t)file + 8191, SIGBUS, BUS_ADRERR,
+           (uint64_t)file + 8191, (uint64_t)probe_sb);
     close(fd);
     for (unsigned i = 0; i < sizeof(illegal) / sizeof(illegal[0]); i++) {
         char what[64];
@@ -210,8 +215,8 @@ static void test_others(void)
     }
     expect("SIGTRAP on ebreak", probe_ebreak, 0, SIGTRAP, TRAP_BRKPT, (uint64_t)probe_ebreak,
            (uint64_t)probe_ebreak);
-    expect("SIGTRAP on c.ebreak", probe_c_ebreak, 0, SIGTRAP, TRAP_BRKPT,
-           (uint64_t)probe_c_ebreak, (uint64_t)probe_c_ebreak);
+    expect("SIGTRAP on c.ebreak", probe_c_ebreak, 0, SIGTRAP, TRAP_BRKPT, (uint64_t)probe_c_ebreak,
+           (uint64_t)probe_c_ebreak);
 }
 
 /* ---- register state ---- */
@@ -234,32 +239,42 @@ __asm__(".text\n.option push\n.option norelax\n.balign 4\n"
         " sd s10, 112(t0)\n sd s11, 120(t0)\n"
         " fsd fs0, 128(t0)\n fsd fs1, 136(t0)\n"
         " lla x30, state_f_in\n" FLD8(0) FLD8(1) FLD8(2) FLD8(3) FLD8(4) FLD8(5) FLD8(6) FLD8(7)
-        FLD8(8) FLD8(9) FLD8(10) FLD8(11) FLD8(12) FLD8(13) FLD8(14) FLD8(15) FLD8(16) FLD8(17)
-        FLD8(18) FLD8(19) FLD8(20) FLD8(21) FLD8(22) FLD8(23) FLD8(24) FLD8(25) FLD8(26) FLD8(27)
-        FLD8(28) FLD8(29) FLD8(30) FLD8(31)
-        " li x30, 0x44\n fscsr x30\n" /* round down; overflow has happened */
-        " lla x31, state_in\n" LD8(1) LD8(2) LD8(3) LD8(4) LD8(5) LD8(6) LD8(7) LD8(8) LD8(9)
-        LD8(10) LD8(11) LD8(12) LD8(13) LD8(14) LD8(15) LD8(16) LD8(17) LD8(18) LD8(19) LD8(20)
-        LD8(21) LD8(22) LD8(23) LD8(24) LD8(25) LD8(26) LD8(27) LD8(28) LD8(29) LD8(30) LD8(31)
-        "1:\n"
-        " add x5, x5, x6\n xor x7, x7, x5\n addi x10, x10, 8\n mul x8, x8, x9\n"
-        " fadd.d f1, f1, f2\n slli x11, x11, 1\n addi sp, sp, 16\n add gp, gp, tp\n"
-        "state_fault:\n"
-        " ld x12, 0(x10)\n"
-        " add x13, x13, x12\n sub x14, x14, x5\n addi x15, x15, 1\n fmul.d f3, f3, f4\n"
-        " bne x15, x16, 1b\n"
-        "state_recover:\n"
-        " lla t0, state_save\n"
-        " ld ra, 0(t0)\n ld sp, 8(t0)\n ld gp, 16(t0)\n ld tp, 24(t0)\n"
-        " ld s0, 32(t0)\n ld s1, 40(t0)\n ld s2, 48(t0)\n ld s3, 56(t0)\n ld s4, 64(t0)\n"
-        " ld s5, 72(t0)\n ld s6, 80(t0)\n ld s7, 88(t0)\n ld s8, 96(t0)\n ld s9, 104(t0)\n"
-        " ld s10, 112(t0)\n ld s11, 120(t0)\n"
-        " fld fs0, 128(t0)\n fld fs1, 136(t0)\n"
-        " fscsr zero\n ret\n"
-        "state_entry:\n" /* gp and tp hold the test's values: bring the program's back first */
-        " lla t0, state_gp\n ld gp, 0(t0)\n lla t0, state_tp\n ld tp, 0(t0)\n"
-        " j state_handler\n"
-        ".option pop\n");
+            FLD8(8) FLD8(9) FLD8(10) FLD8(11) FLD8(12) FLD8(13) FLD8(14) FLD8(15) FLD8(16) FLD8(17)
+                FLD8(18) FLD8(19) FLD8(20) FLD8(21) FLD8(22) FLD8(23) FLD8(24) FLD8(25) FLD8(26)
+                    FLD8(27) FLD8(28) FLD8(29) FLD8(30) FLD8(
+                        31) " li x30, 0x44\n fscsr x30\n" /* round down; overflow has happened */
+                            " lla x31, state_in\n" LD8(1) LD8(2) LD8(3) LD8(4) LD8(5) LD8(6) LD8(7)
+                                LD8(8) LD8(9) LD8(10) LD8(11) LD8(12) LD8(13) LD8(14) LD8(15)
+                                    LD8(16) LD8(17) LD8(18) LD8(19) LD8(20) LD8(21) LD8(22) LD8(23)
+                                        LD8(24) LD8(25) LD8(26) LD8(27) LD8(28) LD8(29) LD8(30)
+                                            LD8(31) "1:\n"
+                                                    " add x5, x5, x6\n xor x7, x7, x5\n addi x10, "
+                                                    "x10, 8\n mul x8, x8, x9\n"
+                                                    " fadd.d f1, f1, f2\n slli x11, x11, 1\n addi "
+                                                    "sp, sp, 16\n add gp, gp, tp\n"
+                                                    "state_fault:\n"
+                                                    " ld x12, 0(x10)\n"
+                                                    " add x13, x13, x12\n sub x14, x14, x5\n addi "
+                                                    "x15, x15, 1\n fmul.d f3, f3, f4\n"
+                                                    " bne x15, x16, 1b\n"
+                                                    "state_recover:\n"
+                                                    " lla t0, state_save\n"
+                                                    " ld ra, 0(t0)\n ld sp, 8(t0)\n ld gp, "
+                                                    "16(t0)\n ld tp, 24(t0)\n"
+                                                    " ld s0, 32(t0)\n ld s1, 40(t0)\n ld s2, "
+                                                    "48(t0)\n ld s3, 56(t0)\n ld s4, 64(t0)\n"
+                                                    " ld s5, 72(t0)\n ld s6, 80(t0)\n ld s7, "
+                                                    "88(t0)\n ld s8, 96(t0)\n ld s9, 104(t0)\n"
+                                                    " ld s10, 112(t0)\n ld s11, 120(t0)\n"
+                                                    " fld fs0, 128(t0)\n fld fs1, 136(t0)\n"
+                                                    " fscsr zero\n ret\n"
+                                                    "state_entry:\n" /* gp and tp hold the test's
+                                                                        values: bring the program's
+                                                                        back first */
+                                                    " lla t0, state_gp\n ld gp, 0(t0)\n lla t0, "
+                                                    "state_tp\n ld tp, 0(t0)\n"
+                                                    " j state_handler\n"
+                                                    ".option pop\n");
 
 void state_handler(int sig, siginfo_t *info, void *context);
 void state_handler(int sig, siginfo_t *info, void *context)

@@ -29,24 +29,26 @@ static uint64_t flags(void)
 
 /* op(a, b) on register images; leaves the flags in last_flags. */
 static uint64_t last_flags;
-#define BINARY(op, a, b)                                                                           \
-    __extension__({                                                                                \
-        uint64_t r_;                                                                               \
-        __asm__ volatile("fsflags zero\n fmv.d.x ft0, %1\n fmv.d.x ft1, %2\n" op                   \
-                         "\n fmv.x.d %0, ft2"                                                      \
-                         : "=r"(r_)                                                                \
-                         : "r"((uint64_t)(a)), "r"((uint64_t)(b))                                  \
-                         : "ft0", "ft1", "ft2");                                                   \
-        last_flags = flags();                                                                      \
-        r_;                                                                                        \
+#define BINARY(op, a, b)                                                         \
+    __extension__({                                                              \
+        uint64_t r_;                                                             \
+        __asm__ volatile("fsflags zero\n fmv.d.x ft0, %1\n fmv.d.x ft1, %2\n" op \
+                         "\n fmv.x.d %0, ft2"                                    \
+                         : "=r"(r_)                                              \
+                         : "r"((uint64_t)(a)), "r"((uint64_t)(b))                \
+                         : "ft0", "ft1", "ft2");                                 \
+        last_flags = flags();                                                    \
+        r_;                                                                      \
     })
-#define TO_INT(op, a)                                                                              \
-    __extension__({                                                                                \
-        uint64_t r_;                                                                               \
-        __asm__ volatile("fsflags zero\n fmv.d.x ft0, %1\n " op : "=r"(r_) : "r"((uint64_t)(a))    \
-                         : "ft0");                                                                 \
-        last_flags = flags();                                                                      \
-        r_;                                                                                        \
+#define TO_INT(op, a)                                           \
+    __extension__({                                             \
+        uint64_t r_;                                            \
+        __asm__ volatile("fsflags zero\n fmv.d.x ft0, %1\n " op \
+                         : "=r"(r_)                             \
+                         : "r"((uint64_t)(a))                   \
+                         : "ft0");                              \
+        last_flags = flags();                                   \
+        r_;                                                     \
     })
 
 static uint64_t bits(double d)
@@ -65,13 +67,13 @@ static uint64_t box(float f)
     return 0xffffffff00000000u | u;
 }
 
-#define check(value, want, want_flags, ...)                                                        \
-    do {                                                                                           \
-        uint64_t v_ = (value), w_ = (want);                                                        \
-                                                                                                   \
-        if (!ok(v_ == w_ && last_flags == (want_flags), __VA_ARGS__))                              \
-            note("got 0x%llx flags 0x%x, expected 0x%llx flags 0x%x", (unsigned long long)v_,      \
-                 (unsigned)last_flags, (unsigned long long)w_, (unsigned)(want_flags));            \
+#define check(value, want, want_flags, ...)                                                   \
+    do {                                                                                      \
+        uint64_t v_ = (value), w_ = (want);                                                   \
+                                                                                              \
+        if (!ok(v_ == w_ && last_flags == (want_flags), __VA_ARGS__))                         \
+            note("got 0x%llx flags 0x%x, expected 0x%llx flags 0x%x", (unsigned long long)v_, \
+                 (unsigned)last_flags, (unsigned long long)w_, (unsigned)(want_flags));       \
     } while (0)
 
 static void test_registers(void)
@@ -113,7 +115,8 @@ static void test_flags(void)
     check(BINARY("fadd.d ft2, ft0, ft1", INF64, INF64 | 1ull << 63), QNAN64, NV, "inf - inf");
     check(BINARY("fadd.d ft2, ft0, ft1", 0x7ff8dead0000beef, bits(1)), QNAN64, 0,
           "a quiet NaN's payload is not propagated");
-    check(BINARY("fadd.d ft2, ft0, ft1", 0x7ff0000000000001, bits(1)), QNAN64, NV, "signalling NaN");
+    check(BINARY("fadd.d ft2, ft0, ft1", 0x7ff0000000000001, bits(1)), QNAN64, NV,
+          "signalling NaN");
     check(BINARY("fadd.d ft2, ft0, ft1", 0xfff8000000000001, bits(1)), QNAN64, 0,
           "the canonical NaN is positive");
     check(BINARY("fmin.d ft2, ft0, ft1", QNAN64, bits(2)), bits(2), 0, "fmin of a NaN: the other");
@@ -201,7 +204,8 @@ static void test_boxing(void)
                      : "ft0", "memory");
     is(x, 0x55667788, "fsw stores the low half whether boxed or not");
     check(BINARY("fcvt.d.s ft2, ft0", 0x0000000040000000, 0), QNAN64, 0, "fcvt.d.s of an unboxed");
-    check(BINARY("fcvt.d.s ft2, ft0", 0xffffffff7f800001, 0), QNAN64, NV, "and of a signalling NaN");
+    check(BINARY("fcvt.d.s ft2, ft0", 0xffffffff7f800001, 0), QNAN64, NV,
+          "and of a signalling NaN");
     check(TO_INT("fclass.s %0, ft0", 0x3f800000), 1 << 9, 0, "fclass.s of an unboxed: quiet NaN");
 }
 
@@ -267,10 +271,11 @@ static void *thread_mode(void *arg)
                                         0x3fd5555555555556};
         uint64_t r;
 
-        __asm__ volatile("fmv.d.x ft0, %1\n fmv.d.x ft1, %2\n fdiv.d ft2, ft0, ft1\n fmv.x.d %0, ft2"
-                         : "=r"(r)
-                         : "r"(bits(1)), "r"(bits(3))
-                         : "ft0", "ft1", "ft2");
+        __asm__ volatile(
+            "fmv.d.x ft0, %1\n fmv.d.x ft1, %2\n fdiv.d ft2, ft0, ft1\n fmv.x.d %0, ft2"
+            : "=r"(r)
+            : "r"(bits(1)), "r"(bits(3))
+            : "ft0", "ft1", "ft2");
         __asm__ volatile("frrm %0" : "=r"(now));
         bad += r != want[mode] || now != mode;
         if (i % 100 == 0)

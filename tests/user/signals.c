@@ -294,8 +294,8 @@ static void test_queue(void)
 
     sigfillset(&all);
     for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++) {
-        struct sigaction sa = {.sa_sigaction = record_queue, .sa_flags = SA_SIGINFO,
-                               .sa_mask = all};
+        struct sigaction sa = {
+            .sa_sigaction = record_queue, .sa_flags = SA_SIGINFO, .sa_mask = all};
 
         sigaction(sig, &sa, NULL);
     }
@@ -313,7 +313,8 @@ static void test_queue(void)
 
         queued[i] = sig * 100 + info.si_value.sival_int;
     }
-    ok(!memcmp((void *)queued, want, sizeof(want)), "lowest number first, in order within a number");
+    ok(!memcmp((void *)queued, want, sizeof(want)),
+       "lowest number first, in order within a number");
     sigprocmask(SIG_SETMASK, &old, NULL);
     queue_length = 0;
     for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)

@@ -65,13 +65,13 @@ static inline int __attribute__((format(printf, 2, 3))) ok(int good, const char 
 }
 
 /* Compares two integers (or pointers cast to them); a failure shows both. */
-#define is(got, want, ...)                                                                         \
-    do {                                                                                           \
-        uint64_t tap_got = (uint64_t)(got), tap_want = (uint64_t)(want);                           \
-                                                                                                   \
-        if (!ok(tap_got == tap_want, __VA_ARGS__))                                                 \
-            note("got 0x%llx, expected 0x%llx", (unsigned long long)tap_got,                       \
-                 (unsigned long long)tap_want);                                                    \
+#define is(got, want, ...)                                                   \
+    do {                                                                     \
+        uint64_t tap_got = (uint64_t)(got), tap_want = (uint64_t)(want);     \
+                                                                             \
+        if (!ok(tap_got == tap_want, __VA_ARGS__))                           \
+            note("got 0x%llx, expected 0x%llx", (unsigned long long)tap_got, \
+                 (unsigned long long)tap_want);                              \
     } while (0)
 
 static inline int tap_done(void)

@@ -151,8 +151,8 @@ static void test_ends(void)
     pthread_t thread;
     void *value;
     pthread_mutexattr_t attr;
-    pthread_mutex_t *robust = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                                   -1, 0);
+    pthread_mutex_t *robust =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     pid_t pid;
 
     pthread_create(&thread, NULL, sleep_long, NULL);
