@@ -88,8 +88,6 @@ int64_t user_safe_syscall_raw(const uint32_t *doorbell, long nr, uint64_t a0, ui
 void signal_host_return(void);
 extern const char user_safe_start[], user_safe_end[], user_safe_restart[];
 
-__thread struct user_thread *user_self;
-
 int64_t user_safe_syscall(struct user_thread *t, long nr, uint64_t a0, uint64_t a1, uint64_t a2,
                           uint64_t a3, uint64_t a4, uint64_t a5)
 {
@@ -718,6 +716,22 @@ void signal_force(struct user_thread *t, int signo, int code, uint64_t addr)
     }
     deliver(t, &info);
     signal_open(t);
+}
+
+int64_t signal_bad_return(struct user_thread *t)
+{
+    set_host_mask(~SIGNAL_FAULTS);
+    if (slot_full(t->queue, SLOT_ASYNC)) {
+        return -USER_ERESTARTNOINTR;
+    }
+    bad_frame(t, 0);
+    signal_open(t);
+    return -USER_ESIGRETURN;
+}
+
+bool signal_fault_recorded(const struct user_thread *t)
+{
+    return __atomic_load_n(&t->queue->recorded, __ATOMIC_ACQUIRE) & ((1u << SLOT_ASYNC) - 1);
 }
 
 /* ---- system calls --------------------------------------------------------------------------- */

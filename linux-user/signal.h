@@ -125,6 +125,12 @@ uint64_t signal_pending_faults(const struct user_thread *t);
 /* Takes one of these out that is in set, if any: its number, or 0. */
 int signal_take_fault(struct user_thread *t, uint64_t set, siginfo_t *info);
 
+/* Has one of the five been recorded that signal_deliver() has not seen yet? */
+bool signal_fault_recorded(const struct user_thread *t);
+
+/* rt_sigreturn found no frame: forces SIGSEGV. What the system call is to return. */
+int64_t signal_bad_return(struct user_thread *t);
+
 /* The mask for the host while the guest's is mask. */
 static inline uint64_t signal_host_mask(uint64_t mask)
 {
