@@ -1,19 +1,19 @@
 /*
  * Value numbering while building.
  *
- * The table is direct-mapped and holds refs. Refs only grow, so a ref doubles as a time stamp: what
+ * The table holds refs. Refs only grow, so a ref doubles as a time stamp: what
  * is older than b->epoch (for ops with flags, b->fp_epoch) is not visible. Forgetting everything is
- * one store; and since an epoch is at least 1, an empty slot, 0, is never visible. Two ops that fall
- * into the same slot displace each other; a missed merge is harmless.
+ * one store; and since an epoch is at least 1, an empty slot, 0, is never visible. Slots come in
+ * pairs; a new op displaces the older one of its pair. A missed merge is harmless.
  *
  * Why a table hit always dominates the new op: the builder adds only what it builds in the block
  * chain it is on. Side blocks look up but never add, and ir_block_set() forgets all unless it
  * continues the chain.
  *
  * Which ops: those without effects; those whose only effect is on floating-point flags, as the
- * flags an equal earlier op raised are still raised (until fflags_set, frm_set, or a helper that may
- * do the same); and calls of helpers that neither see the guest's state nor have a side effect. A
- * load is never merged: another hart may have stored between.
+ * flags an equal earlier op raised are still raised (until fflags_set, frm_set, or a helper that
+ * may do the same); and calls of helpers that neither see the guest's state nor have a side effect.
+ * A load is never merged: another hart may have stored between.
  */
 #include <string.h>
 #include "jit/opt/cse.h"
@@ -21,10 +21,10 @@
 enum { NEVER, PURE, FLAGS };
 
 static const uint8_t kind_of[IR_OP_COUNT] = {
-#define OP(name, result, args, effects)                                                           \
-    [IR_##name] = sizeof(effects) == 1                             ? PURE                         \
-                  : sizeof(effects) == 2 && (effects "\0")[0] == 'X' ? FLAGS                      \
-                                                                   : NEVER,
+#define OP(name, result, args, effects)                                      \
+    [IR_##name] = sizeof(effects) == 1                               ? PURE  \
+                  : sizeof(effects) == 2 && (effects "\0")[0] == 'X' ? FLAGS \
+                                                                     : NEVER,
 #include "jit/ir/ops.def"
 #undef OP
 };
@@ -40,10 +40,17 @@ static inline uint64_t mix(uint64_t h, uint64_t x)
     return (h ^ x) * UINT64_C(0x9e3779b97f4a7c15);
 }
 
-static inline int slot_of(uint64_t h)
+/* The first slot of the pair. */
+static inline unsigned slot_of(uint64_t h)
 {
     _Static_assert(IR_CSE_SLOTS == 256, "the slot is the hash's highest eight bits");
-    return (int)(h >> 56);
+    return (unsigned)(h >> 56) & ~1u;
+}
+
+/* The slot of the pair that is to be overwritten. */
+static inline int older(const struct ir_builder *b, unsigned slot)
+{
+    return (int)(slot + (b->cse[slot] > b->cse[slot + 1]));
 }
 
 static inline bool same_head(const struct ir_ins *x, const struct ir_ins *y)
@@ -64,15 +71,16 @@ static ir_ref find_call(const struct ir_builder *b, const struct ir_ins *ins, in
         return IR_NONE;
     for (unsigned i = 0; i < ins->b; i++)
         h = mix(h, args[i]);
-    *slot = slot_of(h);
-    ir_ref ref = b->cse[*slot];
-    if (ref < b->fp_epoch)
-        return IR_NONE;
-    const struct ir_ins *old = &unit->ins[ref];
-    if (!same_head(old, ins) || old->b != ins->b ||
-        memcmp(unit->pool + old->a, args, ins->b * sizeof(ir_ref)) != 0)
-        return IR_NONE;
-    return ref;
+    unsigned pair = slot_of(h);
+    for (unsigned i = pair; i < pair + 2; i++) {
+        const struct ir_ins *old = &unit->ins[b->cse[i]];
+
+        if (b->cse[i] >= b->fp_epoch && same_head(old, ins) && old->b == ins->b &&
+            memcmp(unit->pool + old->a, args, ins->b * sizeof(ir_ref)) == 0)
+            return b->cse[i];
+    }
+    *slot = older(b, pair);
+    return IR_NONE;
 }
 
 ir_ref jit_opt_cse_find(const struct ir_builder *b, const struct ir_ins *ins, int *slot)
@@ -89,12 +97,15 @@ ir_ref jit_opt_cse_find(const struct ir_builder *b, const struct ir_ins *ins, in
                  (uint64_t)ins->aux << 24 | (uint64_t)ins->a << 32;
     h = mix(h, (uint64_t)ins->imm);
     h = mix(h ^ h >> 32, (uint64_t)ins->b << 32 | ins->c);
-    *slot = slot_of(h);
-    ir_ref ref = b->cse[*slot];
-    if (ref < (kind == PURE ? b->epoch : b->fp_epoch))
-        return IR_NONE;
-    const struct ir_ins *old = &b->unit->ins[ref];
-    if (!same_head(old, ins) || old->a != ins->a || old->b != ins->b || old->c != ins->c)
-        return IR_NONE;
-    return ref;
+    ir_ref epoch = kind == PURE ? b->epoch : b->fp_epoch;
+    unsigned pair = slot_of(h);
+    for (unsigned i = pair; i < pair + 2; i++) {
+        const struct ir_ins *old = &b->unit->ins[b->cse[i]];
+
+        if (b->cse[i] >= epoch && same_head(old, ins) && old->a == ins->a && old->b == ins->b &&
+            old->c == ins->c)
+            return b->cse[i];
+    }
+    *slot = older(b, pair);
+    return IR_NONE;
 }
