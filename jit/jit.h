@@ -49,7 +49,11 @@ enum jit_reloc_kind {
     JIT_RELOC_HELPER,  /* rel32 to helper `index` of the target */
     JIT_RELOC_THUNK,   /* rel32 to enum jit_thunk `index` */
     JIT_RELOC_LINK_ID, /* imm32: the id of link `index` of this unit */
+    JIT_RELOC_RUNTIME, /* rel32 to enum jit_runtime `index` */
 };
+
+/* C functions of the back end itself. */
+enum jit_runtime { JIT_RT_FMA64, JIT_RT_FMA32 };
 
 struct jit_reloc {
     uint32_t offset;
