@@ -74,7 +74,11 @@ static void emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
         save_pc(c);
     if (helper->effects & IR_H_FP) /* the guest's rounding mode and flags survive it */
         x86_rm(c->a, X86_OP(1, 0, 0xae), false, 3, x86_slot(c, c->layout->spill_slots - 1));
+    if (helper->effects & IR_H_MEMORY)
+        x86_store_imm(c->a, false, JIT_IN_HELPER, x86_state(c, c->layout->exit_reason));
     x86_reloc(c, x86_call(c->a), JIT_RELOC_HELPER, (unsigned)ins->imm);
+    if (helper->effects & IR_H_MEMORY)
+        x86_store_imm(c->a, false, 0, x86_state(c, c->layout->exit_reason));
     if (helper->effects & IR_H_FP)
         x86_rm(c->a, X86_OP(1, 0, 0xae), false, 2, x86_slot(c, c->layout->spill_slots - 1));
     x86_drop_regs(c, lost);
