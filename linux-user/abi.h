@@ -67,8 +67,10 @@ struct abi_sigframe_request {
 };
 int abi_sigframe_push(struct user_thread *t, const struct abi_sigframe_request *request);
 
-/* rt_sigreturn: restores registers from the frame at sp; returns 0 with the mask and stack saved
- * there, or -EFAULT. */
+/* rt_sigreturn: abi_sigframe_mask() only reads the mask saved in the frame at sp;
+ * abi_sigframe_pop() restores registers from it, and returns the mask and stack saved there. 0 or
+ * -EFAULT. */
+int abi_sigframe_mask(const struct user_thread *t, uint64_t *mask);
 int abi_sigframe_pop(struct user_thread *t, uint64_t *mask, struct user_altstack *altstack);
 
 /* vdso.c: maps the vDSO, and sets user_process.vdso and .vdso_sigreturn. 0 or -errno; without a

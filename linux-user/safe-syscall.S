@@ -59,4 +59,50 @@ signal_host_return:
     ud2
     .size signal_host_return, . - signal_host_return
 
+/*
+ * int64_t thread_clone3_raw(const struct clone_args *args, size_t size, void (*entry)(void *), void *)
+ * int64_t thread_clone_raw(uint64_t flags, void *stack_top, int *pidfd, void (*entry)(void *),
+ *                          void *argument, int *ctid)
+ *
+ * The host's clone3 and clone with a stack of the child's own, on which it calls entry(argument),
+ * which must not return. Registers but rax, rcx and r11 are the parent's in the child.
+ */
+    .globl thread_clone3_raw
+    .hidden thread_clone3_raw
+    .type thread_clone3_raw, @function
+    .p2align 4
+thread_clone3_raw:
+    movq %rdx, %r8
+    movq %rcx, %r9
+    movl $435, %eax
+    syscall
+    testq %rax, %rax
+    jz 1f
+    ret
+1:
+    xorl %ebp, %ebp
+    movq %r9, %rdi
+    call *%r8
+    ud2
+    .size thread_clone3_raw, . - thread_clone3_raw
+
+    .globl thread_clone_raw
+    .hidden thread_clone_raw
+    .type thread_clone_raw, @function
+    .p2align 4
+thread_clone_raw:
+    movq %r9, %r10
+    movq %rcx, %r9          /* r8, the thread pointer's place, is ignored without CLONE_SETTLS */
+    movl $56, %eax
+    syscall
+    testq %rax, %rax
+    jz 2f
+    ret
+2:
+    xorl %ebp, %ebp
+    movq %r8, %rdi
+    call *%r9
+    ud2
+    .size thread_clone_raw, . - thread_clone_raw
+
     .section .note.GNU-stack, "", @progbits

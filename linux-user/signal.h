@@ -51,18 +51,27 @@ int signal_thread_inherit(struct user_thread *t, const struct user_thread *creat
 void signal_thread_free(struct user_thread *t);
 
 /*
- * For a new thread, on itself, before its first cpu_run(), with all signals blocked: sets user_self
+ * For a new thread, on itself, before its first cpu_run(), with signals closed: sets user_self
  * and the host alternate stack; then signals come. 0 or -errno. signal_thread_end() blocks all
  * signals and takes the stack away.
  */
 int signal_thread_start(struct user_thread *t);
 void signal_thread_end(struct user_thread *t);
 
-/* In the child of a fork: nothing is pending, no other thread exists. */
+/*
+ * Around fork, by the thread that forks. prepare closes signals and keeps actions from changing; it
+ * returns -USER_ERESTARTNOINTR, with nothing done, if a signal is to be delivered first. In the
+ * child nothing is pending, and no other thread exists. Signals stay closed until signal_open().
+ */
+int64_t signal_fork_prepare(struct user_thread *t);
+void signal_fork_parent(struct user_thread *t);
 void signal_fork_child(struct user_thread *t);
 
-/* Blocks every signal of the calling host thread. signal_open() puts the guest's mask in force. */
+/* Blocks every signal of the calling host thread but the five, which our own accesses to guest
+ * memory need; signal_close_all() is for threads that make none. signal_open() puts the guest's mask
+ * in force. */
 void signal_close(void);
+void signal_close_all(void);
 void signal_open(struct user_thread *t);
 
 /* Around the host's execve: the new program gets the guest's dispositions and mask for the five,
@@ -115,6 +124,12 @@ uint64_t signal_pending_faults(const struct user_thread *t);
 
 /* Takes one of these out that is in set, if any: its number, or 0. */
 int signal_take_fault(struct user_thread *t, uint64_t set, siginfo_t *info);
+
+/* Has one of the five been recorded that signal_deliver() has not seen yet? */
+bool signal_fault_recorded(const struct user_thread *t);
+
+/* rt_sigreturn found no frame: forces SIGSEGV. What the system call is to return. */
+int64_t signal_bad_return(struct user_thread *t);
 
 /* The mask for the host while the guest's is mask. */
 static inline uint64_t signal_host_mask(uint64_t mask)

@@ -17,6 +17,12 @@
  *     sig      signal number                          at   AT_* flags
  *     open prot map clone futex                       flag sets and commands of these calls
  *     -        argument not printed
+ *     path     guest string that is looked up under -L
+ *     B        bytes the call writes to the guest; the next argument is how many at most
+ *     iov      array of iovec; the next argument is how many
+ *     ts set   address of a timespec, of a signal set
+ *
+ * p, s, b, B, path, iov, ts and set are addresses; syscall-pass.c depends on it.
  *
  * Handlers get the raw register values. A 32-bit argument's upper half is whatever the guest left
  * there: cast it.
@@ -37,7 +43,6 @@ enum syscall_level {
 
 enum {
     SYSCALL_NONE = 0,
-    SYSCALL_RESTART = 1, /* -EINTR from the handler becomes -USER_ERESTARTSYS */
     SYSCALL_NORETURN =
         2, /* does not come back as a rule: strace ends the line before the handler */
 };

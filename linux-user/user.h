@@ -68,7 +68,9 @@ struct user_thread {
     uint64_t clear_child_tid;
     uint64_t robust_list;
     uint64_t robust_list_size;
-    void *host_thread; /* thread.c's own: stack, entry arguments */
+    void *host_thread; /* thread.c's own; NULL: ends by the host's exit system call */
+    void *exec_memory; /* exec.c's own: freed by the parent when a vfork child has executed */
+    size_t exec_memory_size;
     int tgid;          /* process id: tasks that share our memory may be other processes */
     bool vfork_child;  /* shares memory with a suspended parent until execve or exit */
 

@@ -11,6 +11,9 @@
 #include <ucontext.h>
 #include "accel/accel.h"
 
+/* Host stack, in bytes, that a thread needs below the frame that calls cpu_run(). */
+#define TCG_STACK_SIZE (512 * 1024)
+
 enum tcg_backend { TCG_BACKEND_HOST, TCG_BACKEND_INTERP };
 
 struct tcg_config {

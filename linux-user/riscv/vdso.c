@@ -20,6 +20,7 @@
  */
 #include <elf.h>
 #include <errno.h>
+#include <sched.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
