@@ -63,7 +63,8 @@ static int map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
             if (!(prot & PROT_WRITE)) {
                 mm_mprotect(page, MM_PAGE_SIZE, PROT_READ | PROT_WRITE);
             }
-            result = clear(file_end, memory_end < file_pages ? memory_end : file_pages);
+            /* To the end of the page, as Linux does: ld.so takes what is behind its bss for zeros. */
+            result = clear(file_end, file_pages);
             if (!(prot & PROT_WRITE)) {
                 mm_mprotect(page, MM_PAGE_SIZE, prot);
             }
