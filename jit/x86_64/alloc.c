@@ -418,7 +418,7 @@ void x86_op_done(struct x86_compiler *c, const struct ir_ins *ins)
 
     c->locked = 0;
     if (info->pool) {
-        unsigned count = ins->op == IR_callif ? ins->aux + 3u : ins->b;
+        unsigned count = ins->b;
         for (unsigned i = 0; i < count; i++)
             release_operand(c, c->unit->pool[ins->a + i]);
         return;

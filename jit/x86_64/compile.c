@@ -69,6 +69,7 @@ void jit_x86_delete(struct x86_compiler *c)
     free(c->fixups);
     free(c->blocks);
     free(c->pending);
+    free(c->order);
     free(c);
 }
 
@@ -200,7 +201,7 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
         cold_no |= c->seq[k].block == no;
     }
 
-    x86_op_done(c, ins);
+    c->locked = 0; /* what the cold blocks use dies behind them, not before */
     if (cold_yes) {
         x86_cold_begin(c, x86_jcc(c->a, cc));
         for (; i < next_main && c->seq[i].block == yes; i++)
@@ -216,8 +217,9 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
             emit_op(c, c->seq[i].ref);
         x86_cold_end(c, false);
     } else if (no != through) {
-        x86_join_target(c, x86_jmp(c->a), no);
+        x86_join_target(c, yes == through ? x86_jcc(c->a, (enum x86_cond)(cc ^ 1)) : x86_jmp(c->a), no);
     }
+    x86_op_done(c, ins);
     return next_main;
 }
 

@@ -84,6 +84,8 @@ struct x86_compiler {
     uint32_t *prev_look;   /* by position: the last position < it at which somebody looks at the globals */
     uint32_t prev_look_cap;
     uint32_t last_pos;
+    uint32_t *order;       /* blocks, where joins */
+    uint32_t order_cap;
     bool joins;            /* some block has several predecessors */
 
     uint32_t pos;
