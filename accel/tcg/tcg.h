@@ -6,9 +6,13 @@
 #ifndef TINAMOU_ACCEL_TCG_TCG_H
 #define TINAMOU_ACCEL_TCG_TCG_H
 
+#include <signal.h>
 #include <stdio.h>
 #include <ucontext.h>
 #include "accel/accel.h"
+
+/* Host stack, in bytes, that a thread needs below the frame that calls cpu_run(). */
+#define TCG_STACK_SIZE (512 * 1024)
 
 enum tcg_backend { TCG_BACKEND_HOST, TCG_BACKEND_INTERP };
 

@@ -137,10 +137,9 @@ ir_ref ir_block_param(struct ir_builder *b, enum ir_type type, unsigned global)
         ir_emit_forget(b);
         jit_opt_cse_forget(b);
     }
-    ir_ref ref = ir_emit_raw(b, &(struct ir_ins){.op = IR_param,
-                                                 .type = type,
-                                                 .aux = (uint8_t)global,
-                                                 .imm = block->params});
+    ir_ref ref = ir_emit_raw(
+        b, &(struct ir_ins){
+               .op = IR_param, .type = type, .aux = (uint8_t)global, .imm = block->params});
     block->params++;
     if (global != IR_NO_GLOBAL) {
         b->global[global] = ref;
@@ -167,11 +166,9 @@ void ir_jump(struct ir_builder *b, uint32_t block, unsigned nargs, const ir_ref 
 static void emit_br(struct ir_builder *b, enum ir_cc cc, ir_ref a, ir_ref c, uint32_t yes,
                     uint32_t no)
 {
-    ir_emit_raw(b, &(struct ir_ins){.op = IR_br,
-                                    .cc = cc,
-                                    .a = a,
-                                    .b = c,
-                                    .imm = (int64_t)((uint64_t)no << 32 | yes)});
+    ir_emit_raw(
+        b, &(struct ir_ins){
+               .op = IR_br, .cc = cc, .a = a, .b = c, .imm = (int64_t)((uint64_t)no << 32 | yes)});
     b->unit->blocks[yes].preds++;
     b->unit->blocks[no].preds++;
     b->done = true;
@@ -280,9 +277,8 @@ void ir_exit_call(struct ir_builder *b, uint64_t pc, uint64_t return_pc)
 {
     if (b->done)
         return;
-    leave(b, &(struct ir_ins){.op = IR_exit_call,
-                              .c = ir_i64(b, (int64_t)return_pc),
-                              .imm = (int64_t)pc});
+    leave(b, &(struct ir_ins){
+                 .op = IR_exit_call, .c = ir_i64(b, (int64_t)return_pc), .imm = (int64_t)pc});
 }
 
 void ir_exit_call_indirect(struct ir_builder *b, ir_ref pc, uint64_t return_pc)
@@ -294,8 +290,7 @@ void ir_exit_call_indirect(struct ir_builder *b, ir_ref pc, uint64_t return_pc)
     if (b->options->fold && ir_is_const(b, pc, &known))
         ir_exit_call(b, (uint64_t)known, return_pc);
     else
-        leave(b, &(struct ir_ins){
-                     .op = IR_exit_call, .a = pc, .c = ir_i64(b, (int64_t)return_pc)});
+        leave(b, &(struct ir_ins){.op = IR_exit_call, .a = pc, .c = ir_i64(b, (int64_t)return_pc)});
 }
 
 void ir_exit_ret(struct ir_builder *b, ir_ref pc)

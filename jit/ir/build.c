@@ -5,16 +5,17 @@
  * an equal one, append. Appending writes 32 bytes and links them to the block's last op; the arrays
  * are the unit's, grow by doubling, and are kept from unit to unit.
  *
- * What is known of the guest's registers is b->global[]: the value a read gives now, or IR_NONE where
- * the next read makes a gget. b->dirty has those set in this unit. That a floating-point value is fit
- * for the guest's eyes (IR_VF_CANON) is worked out here for each op when it is appended:
+ * What is known of the guest's registers is b->global[]: the value a read gives now, or IR_NONE
+ * where the next read makes a gget. b->dirty has those set in this unit. That a floating-point
+ * value is fit for the guest's eyes (IR_VF_CANON) is worked out here for each op when it is
+ * appended:
  *   - what came from the guest as bits is (loads, globals, constants, bit casts);
  *   - what moves or changes the sign of such a value is;
  *   - what the host's arithmetic made is not, as its NaNs are not those of the guest.
- * A value that is not must pass ir_fvisible() before its bits are looked at. For f32 in an f64 global
- * that means before it is boxed: once boxed, the payload is all there is to see of a NaN, and a
- * canonical f64 NaN in its place would be wrong. So ir_set() unwraps a box, ir_fvisible() looks into
- * it, and ir_op1() makes the argument of funbox visible.
+ * A value that is not must pass ir_fvisible() before its bits are looked at. For f32 in an f64
+ * global that means before it is boxed: once boxed, the payload is all there is to see of a NaN,
+ * and a canonical f64 NaN in its place would be wrong. So ir_set() unwraps a box, ir_fvisible()
+ * looks into it, and ir_op1() makes the argument of funbox visible.
  *
  * After the end of a block (b->done) all calls remain harmless: ops are numbered but belong to no
  * block, are not merged with, and change no global.
@@ -267,8 +268,8 @@ ir_ref ir_amo(struct ir_builder *b, enum ir_amo op, enum ir_type type, unsigned 
               ir_ref value)
 {
     return ir_emit_raw(
-        b, &(struct ir_ins){
-               .op = IR_amo, .type = type, .cc = mem, .aux = op, .a = addr, .b = value});
+        b,
+        &(struct ir_ins){.op = IR_amo, .type = type, .cc = mem, .aux = op, .a = addr, .b = value});
 }
 
 ir_ref ir_cas(struct ir_builder *b, enum ir_type type, unsigned mem, ir_ref addr, ir_ref expected,
@@ -286,7 +287,8 @@ void ir_fence(struct ir_builder *b, bool full)
 
 ir_ref ir_cpu_load(struct ir_builder *b, enum ir_type type, unsigned mem, uint32_t offset)
 {
-    return ir_emit_raw(b, &(struct ir_ins){.op = IR_cpu_ld, .type = type, .cc = mem, .imm = offset});
+    return ir_emit_raw(b,
+                       &(struct ir_ins){.op = IR_cpu_ld, .type = type, .cc = mem, .imm = offset});
 }
 
 void ir_cpu_store(struct ir_builder *b, unsigned mem, uint32_t offset, ir_ref value)
@@ -367,8 +369,8 @@ ir_ref ir_fvisible(struct ir_builder *b, enum ir_type type, ir_ref a)
     return ir_op1(b, IR_fcanon, type, a);
 }
 
-/* As ir_fvisible() to f64, but in a side block: uses what is there, adds nothing that a later op of the
- * main line could be merged with. */
+/* As ir_fvisible() to f64, but in a side block: uses what is there, adds nothing that a later op of
+ * the main line could be merged with. */
 static ir_ref side_op(struct ir_builder *b, enum ir_opcode op, enum ir_type type, ir_ref a)
 {
     struct ir_ins ins = {.op = op, .type = type, .a = a};
@@ -437,11 +439,9 @@ ir_ref ir_call(struct ir_builder *b, unsigned helper, unsigned nargs, const ir_r
     if (state && !b->done)
         ir_emit_visible(b, false);
     uint32_t first = ir_emit_pool(b, nargs, args);
-    ir_ref ref = ir_emit(b, (struct ir_ins){.op = IR_call,
-                                            .type = h->result,
-                                            .a = first,
-                                            .b = nargs,
-                                            .imm = helper});
+    ir_ref ref = ir_emit(
+        b,
+        (struct ir_ins){.op = IR_call, .type = h->result, .a = first, .b = nargs, .imm = helper});
     if (b->done)
         return h->result == IR_VOID ? IR_NONE : ref;
     if (h->effects & IR_H_WRITES_STATE)

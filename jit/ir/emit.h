@@ -20,8 +20,8 @@ ir_ref ir_emit_raw(struct ir_builder *b, const struct ir_ins *ins);
 /* Puts n refs into the pool; returns the index of the first. */
 uint32_t ir_emit_pool(struct ir_builder *b, unsigned n, const ir_ref *refs);
 
-/* Makes every dirty floating-point global good for leaving the unit. In a side block the values made
- * are not remembered, since the main line goes on without them. */
+/* Makes every dirty floating-point global good for leaving the unit. In a side block the values
+ * made are not remembered, since the main line goes on without them. */
 void ir_emit_visible(struct ir_builder *b, bool side);
 
 static inline void ir_emit_forget(struct ir_builder *b)

@@ -10,26 +10,26 @@
 #include "util/error.h"
 
 /* Letter i of a literal of at most five, and whether it has a given letter. */
-#define LETTER(text, i)   ((text "\0\0\0\0\0")[i])
-#define HAS(text, letter)                                                                         \
-    (LETTER(text, 0) == letter || LETTER(text, 1) == letter || LETTER(text, 2) == letter ||       \
+#define LETTER(text, i) ((text "\0\0\0\0\0")[i])
+#define HAS(text, letter)                                                                   \
+    (LETTER(text, 0) == letter || LETTER(text, 1) == letter || LETTER(text, 2) == letter || \
      LETTER(text, 3) == letter || LETTER(text, 4) == letter)
 
 const struct ir_op_info ir_op_info[IR_OP_COUNT] = {
-#define OP(op_name, op_result, op_args, effects)                                                  \
-    {                                                                                             \
-        .name = #op_name,                                                                         \
-        .result = op_result,                                                                      \
-        .args = op_args,                                                                          \
-        .nargs = HAS(op_args, 'P') ? 0 : sizeof(op_args) - 1,                                     \
-        .pool = HAS(op_args, 'P'),                                                                \
-        .faults = HAS(effects, 'F'),                                                              \
-        .reads = HAS(effects, 'R'),                                                               \
-        .writes = HAS(effects, 'W'),                                                              \
-        .fp_flags = HAS(effects, 'X'),                                                            \
-        .side_effect = HAS(effects, 'S'),                                                         \
-        .ends_block = HAS(effects, 'T') || HAS(effects, 'E'),                                     \
-        .exits = HAS(effects, 'E'),                                                               \
+#define OP(op_name, op_result, op_args, effects)              \
+    {                                                         \
+        .name = #op_name,                                     \
+        .result = op_result,                                  \
+        .args = op_args,                                      \
+        .nargs = HAS(op_args, 'P') ? 0 : sizeof(op_args) - 1, \
+        .pool = HAS(op_args, 'P'),                            \
+        .faults = HAS(effects, 'F'),                          \
+        .reads = HAS(effects, 'R'),                           \
+        .writes = HAS(effects, 'W'),                          \
+        .fp_flags = HAS(effects, 'X'),                        \
+        .side_effect = HAS(effects, 'S'),                     \
+        .ends_block = HAS(effects, 'T') || HAS(effects, 'E'), \
+        .exits = HAS(effects, 'E'),                           \
     },
 #include "jit/ir/ops.def"
 #undef OP
@@ -57,8 +57,8 @@ const char *ir_fcc_name(enum ir_fcc cc)
 
 const char *ir_mem_name(unsigned mem)
 {
-    static const char *const name[] = {"m8",  "m16",  "m32",  "m64",  "m128", "m256",
-                                       NULL,  NULL,   "m8s",  "m16s", "m32s", "m64s"};
+    static const char *const name[] = {"m8", "m16", "m32", "m64",  "m128", "m256",
+                                       NULL, NULL,  "m8s", "m16s", "m32s", "m64s"};
     return mem < sizeof(name) / sizeof(name[0]) ? name[mem] : NULL;
 }
 
@@ -71,8 +71,8 @@ const char *ir_amo_name(enum ir_amo amo)
 
 enum ir_cc ir_cc_swap(enum ir_cc cc)
 {
-    static const uint8_t swapped[IR_CC_COUNT] = {IR_EQ,  IR_NE,  IR_GT,  IR_LE,  IR_GE,
-                                                 IR_LT,  IR_GTU, IR_LEU, IR_GEU, IR_LTU};
+    static const uint8_t swapped[IR_CC_COUNT] = {IR_EQ, IR_NE,  IR_GT,  IR_LE,  IR_GE,
+                                                 IR_LT, IR_GTU, IR_LEU, IR_GEU, IR_LTU};
     return (enum ir_cc)swapped[cc];
 }
 

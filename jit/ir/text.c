@@ -1,5 +1,5 @@
 /*
- * The printer of the text form; the reader is in text_parse.c. docs/ir.md has the grammar.
+ * The printer of the text form; the reader is in text-parse.c. docs/ir.md has the grammar.
  *
  * What is printed depends on the unit's meaning alone, not on how its ops are numbered: values are
  * counted anew in the order of the lines, and integer constants stand where they are used. So

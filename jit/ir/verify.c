@@ -1,6 +1,6 @@
 /*
  * The verifier: shape of the blocks, references and types. The rules about globals, which need to
- * know what happens on the paths between blocks, are in verify_flow.c.
+ * know what happens on the paths between blocks, are in verify-flow.c.
  *
  * Nothing is trusted: an op in a list may be any bytes. Each pass checks what the next relies on,
  * and ops that broke an earlier rule are skipped by later ones where they would only echo it. If
@@ -10,7 +10,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
-#include "jit/ir/verify_flow.h"
+#include "jit/ir/verify-flow.h"
 
 void ir_verify_fail(struct ir_verifier *v, ir_ref op, const char *fmt, ...)
 {

@@ -11,9 +11,9 @@
  * continues the chain.
  *
  * Which ops: those without effects; those whose only effect is on floating-point flags, as the
- * flags an equal earlier op raised are still raised (until fflags_set, frm_set, or a helper that may
- * do the same); and calls of helpers that neither see the guest's state nor have a side effect. A
- * load is never merged: another hart may have stored between.
+ * flags an equal earlier op raised are still raised (until fflags_set, frm_set, or a helper that
+ * may do the same); and calls of helpers that neither see the guest's state nor have a side effect.
+ * A load is never merged: another hart may have stored between.
  */
 #include <string.h>
 #include "jit/opt/cse.h"
@@ -21,10 +21,10 @@
 enum { NEVER, PURE, FLAGS };
 
 static const uint8_t kind_of[IR_OP_COUNT] = {
-#define OP(name, result, args, effects)                                                           \
-    [IR_##name] = sizeof(effects) == 1                             ? PURE                         \
-                  : sizeof(effects) == 2 && (effects "\0")[0] == 'X' ? FLAGS                      \
-                                                                   : NEVER,
+#define OP(name, result, args, effects)                                      \
+    [IR_##name] = sizeof(effects) == 1                               ? PURE  \
+                  : sizeof(effects) == 2 && (effects "\0")[0] == 'X' ? FLAGS \
+                                                                     : NEVER,
 #include "jit/ir/ops.def"
 #undef OP
 };

@@ -2,8 +2,8 @@
  * Three sweeps, each over memory in order:
  *  1. forward along the blocks' lists: every op that must stay is marked; of gsets, those that are
  *     overwritten unseen are not. (A gset waits in `pending` until somebody looks.)
- *  2. backward over all refs: what a marked op uses is marked. The builder numbers definitions before
- *     uses, so once is enough; text may number blocks in any order, and then it is repeated.
+ *  2. backward over all refs: what a marked op uses is marked. The builder numbers definitions
+ * before uses, so once is enough; text may number blocks in any order, and then it is repeated.
  *  3. forward along the lists again: what has no mark is unlinked.
  * Marks live in the spare bytes of the ops and are cleared by the last sweep, so that no memory is
  * needed and the sweeps see only ops that belong to a block.
@@ -50,7 +50,7 @@ static bool looks(const struct ir_unit *unit, const struct ir_ins *ins)
 
 static void mark_roots(struct ir_unit *unit, const struct ir_block *block)
 {
-    ir_ref pending[IR_MAX_GLOBALS]; /* the gset that nobody has seen yet ... */
+    ir_ref pending[IR_MAX_GLOBALS];                 /* the gset that nobody has seen yet ... */
     uint64_t is_pending[IR_MAX_GLOBALS / 64] = {0}; /* ... where there is one */
 
     for (ir_ref r = block->first; r; r = unit->ins[r].next) {

@@ -1,6 +1,6 @@
 /*
- * Evaluation of integer ops on constants, by the words of ops.def: wrapping, shift counts modulo the
- * width, total division. i32 values are kept sign-extended.
+ * Evaluation of integer ops on constants, by the words of ops.def: wrapping, shift counts modulo
+ * the width, total division. i32 values are kept sign-extended.
  */
 #include "jit/opt/fold.h"
 #include "util/bits.h"

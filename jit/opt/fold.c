@@ -7,8 +7,8 @@
  * multiplication and division; zext before sext before shifts by pairs; a constant as the second
  * operand; a smaller constant.
  *
- * bits_unsigned() and bits_signed() say how wide a value can be, by looking a few ops deep. They find
- * the extensions that guest code repeats on what is extended already.
+ * bits_unsigned() and bits_signed() say how wide a value can be, by looking a few ops deep. They
+ * find the extensions that guest code repeats on what is extended already.
  */
 #include "jit/opt/fold.h"
 #include "util/bits.h"
@@ -197,7 +197,7 @@ static ir_ref fold_sub(struct ir_builder *b, const struct ir_ins *ins)
     if (ins->a == ins->b)
         return make_const(b, (enum ir_type)ins->type, 0);
     if (const_second(b, ins, &k))
-        return ir_bini(b, IR_add, ins->a, (int64_t)-(uint64_t)k);
+        return ir_bini(b, IR_add, ins->a, (int64_t) - (uint64_t)k);
     if (ir_is_const(b, ins->a, &k) && k == 0) {
         const struct ir_ins *inner = def(b, ins->b);
         if (inner->op == IR_sub && ir_is_const(b, inner->a, &k) && k == 0)
@@ -304,7 +304,8 @@ static ir_ref fold_logic(struct ir_builder *b, const struct ir_ins *ins)
 
 /* ---- shifts ---------------------------------------------------------------------------------- */
 
-/* shr or sar by k of (x shl k1): guests without extension instructions extend, and scale, like this. */
+/* shr or sar by k of (x shl k1): guests without extension instructions extend, and scale, like
+ * this. */
 static ir_ref fold_field(struct ir_builder *b, const struct ir_ins *ins, ir_ref x, int k1, int k)
 {
     enum ir_type type = (enum ir_type)ins->type;
@@ -322,8 +323,8 @@ static ir_ref fold_field(struct ir_builder *b, const struct ir_ins *ins, ir_ref 
         return ir_bini(b, IR_shl, ref, 32 - k);
     }
     if (keep == 16 || keep == 8) {
-        enum ir_opcode op = is_signed ? (keep == 8 ? IR_sext8 : IR_sext16)
-                                      : (keep == 8 ? IR_zext8 : IR_zext16);
+        enum ir_opcode op =
+            is_signed ? (keep == 8 ? IR_sext8 : IR_sext16) : (keep == 8 ? IR_zext8 : IR_zext16);
         if (k <= k1)
             return ir_bini(b, IR_shl, ir_op1(b, op, type, x), k1 - k);
         return ir_bini(b, (enum ir_opcode)ins->op, ir_op1(b, op, type, x), k - k1);
@@ -345,8 +346,7 @@ static ir_ref fold_shift(struct ir_builder *b, struct ir_ins *ins)
     if (!const_second(b, ins, &k)) {
         /* The count is taken modulo the width anyway. */
         const struct ir_ins *count = def(b, ins->b);
-        if (count->op == IR_and && const_second(b, count, &k) &&
-            (k & (width - 1)) == width - 1)
+        if (count->op == IR_and && const_second(b, count, &k) && (k & (width - 1)) == width - 1)
             return ir_op2(b, op, type, ins->a, count->a);
         return IR_NONE;
     }
@@ -429,7 +429,8 @@ static ir_ref fold_width(struct ir_builder *b, const struct ir_ins *ins)
 
 /* ---- conditions ------------------------------------------------------------------------------ */
 
-/* One step towards a simpler condition; false when there is none. The condition stays equivalent. */
+/* One step towards a simpler condition; false when there is none. The condition stays equivalent.
+ */
 static bool simplify_cond(struct ir_builder *b, enum ir_cc *cc, ir_ref *a, ir_ref *c)
 {
     const struct ir_ins *x = def(b, *a), *y = def(b, *c);
@@ -597,8 +598,8 @@ static ir_ref fold_fp_bits(struct ir_builder *b, struct ir_ins *ins)
     const struct ir_ins *x = def(b, ins->a), *y = def(b, ins->b);
     enum ir_opcode op = (enum ir_opcode)ins->op;
     enum ir_type type = (enum ir_type)ins->type;
-    bool x_sign_only = x->op == IR_fneg || x->op == IR_fabs || x->op == IR_fcopysign ||
-                       x->op == IR_fxorsign;
+    bool x_sign_only =
+        x->op == IR_fneg || x->op == IR_fabs || x->op == IR_fcopysign || x->op == IR_fxorsign;
 
     if (x->op == IR_const && (ins->b == IR_NONE || y->op == IR_const))
         return fold_fp_const(b, ins);
@@ -668,8 +669,8 @@ ir_ref jit_opt_fold(struct ir_builder *b, struct ir_ins *ins)
     if (ins->op < IR_add || ins->op > IR_zext)
         return IR_NONE;
     if (ir_is_const(b, ins->a, &x) && (ins->b == IR_NONE || ir_is_const(b, ins->b, &y)) &&
-        jit_opt_fold_eval((enum ir_opcode)ins->op, (enum ir_type)ins->type,
-                          ir_type_of(b, ins->a), ins->cc, x, y, &value))
+        jit_opt_fold_eval((enum ir_opcode)ins->op, (enum ir_type)ins->type, ir_type_of(b, ins->a),
+                          ins->cc, x, y, &value))
         return make_const(b, (enum ir_type)ins->type, value);
     switch (ins->op) {
     case IR_add:

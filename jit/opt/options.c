@@ -5,8 +5,10 @@
 #include "jit/opt/options.h"
 
 const struct jit_option_info jit_option_info[] = {
-#define JIT_OPTION(opt_name, def, text)                                                           \
-    {.name = #opt_name, .help = text, .offset = offsetof(struct jit_options, opt_name),           \
+#define JIT_OPTION(opt_name, def, text)                \
+    {.name = #opt_name,                                \
+     .help = text,                                     \
+     .offset = offsetof(struct jit_options, opt_name), \
      .initial = def},
 #include "jit/opt/options.def"
 #undef JIT_OPTION

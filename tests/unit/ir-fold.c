@@ -57,14 +57,16 @@ static __int128 as_signed(uint64_t v, unsigned w)
 static bool compare(enum ir_cc cc, unsigned w, uint64_t a, uint64_t c)
 {
     __int128 s = as_signed(a, w), t = as_signed(c, w), u = as_unsigned(a, w), v = as_unsigned(c, w);
-    bool holds[IR_CC_COUNT] = {[IR_EQ] = u == v,  [IR_NE] = u != v,  [IR_LT] = s < t,
-                               [IR_GE] = s >= t,  [IR_LE] = s <= t,  [IR_GT] = s > t,
-                               [IR_LTU] = u < v,  [IR_GEU] = u >= v, [IR_LEU] = u <= v,
-                               [IR_GTU] = u > v};
+    bool holds[IR_CC_COUNT] = {[IR_EQ] = u == v,
+                               [IR_NE] = u != v,
+                               [IR_LT] = s<t, [IR_GE] = s >= t, [IR_LE] = s <= t, [IR_GT] = s> t,
+                               [IR_LTU] =
+                                   u<v, [IR_GEU] = u >= v, [IR_LEU] = u <= v, [IR_GTU] = u> v};
     return holds[cc];
 }
 
-/* The definition of ops.def in wide arithmetic, for a result of w bits from an operand of aw bits. */
+/* The definition of ops.def in wide arithmetic, for a result of w bits from an operand of aw bits.
+ */
 static uint64_t calc(enum ir_opcode op, unsigned w, unsigned aw, unsigned cc, uint64_t a,
                      uint64_t c, uint64_t d)
 {
@@ -235,13 +237,48 @@ static uint64_t eval(ir_ref ref)
 /* Bits as constants: where ops go wrong. */
 static uint64_t special(void)
 {
-    static const uint64_t values[] = {
-        0, 1, 2, 3, 4, 7, 8, 15, 16, 24, 31, 32, 33, 48, 56, 63, 64, 65, 0x7f, 0x80, 0xff, 0x100,
-        0x7fff, 0x8000, 0xffff, 0x10000, 0x7fffffff, 0x80000000, 0xffffffff, 0x100000000,
-        UINT64_C(0x7fffffffffffffff), UINT64_C(0x8000000000000000), UINT64_C(0xffffffff7fc00000),
-        UINT64_C(0xffffffffff800001), UINT64_C(0x7ff8000000000000), UINT64_C(0x7ff0000000000000),
-        UINT64_C(0xfff0000000000001), UINT64_C(0xfff8000000000000), 0x7fc00000, 0x7f800000,
-        0xff800001, 0xffc00000};
+    static const uint64_t values[] = {0,
+                                      1,
+                                      2,
+                                      3,
+                                      4,
+                                      7,
+                                      8,
+                                      15,
+                                      16,
+                                      24,
+                                      31,
+                                      32,
+                                      33,
+                                      48,
+                                      56,
+                                      63,
+                                      64,
+                                      65,
+                                      0x7f,
+                                      0x80,
+                                      0xff,
+                                      0x100,
+                                      0x7fff,
+                                      0x8000,
+                                      0xffff,
+                                      0x10000,
+                                      0x7fffffff,
+                                      0x80000000,
+                                      0xffffffff,
+                                      0x100000000,
+                                      UINT64_C(0x7fffffffffffffff),
+                                      UINT64_C(0x8000000000000000),
+                                      UINT64_C(0xffffffff7fc00000),
+                                      UINT64_C(0xffffffffff800001),
+                                      UINT64_C(0x7ff8000000000000),
+                                      UINT64_C(0x7ff0000000000000),
+                                      UINT64_C(0xfff0000000000001),
+                                      UINT64_C(0xfff8000000000000),
+                                      0x7fc00000,
+                                      0x7f800000,
+                                      0xff800001,
+                                      0xffc00000};
     uint64_t v = values[rnd() % COUNT(values)];
 
     switch (rnd() % 8) {
@@ -274,13 +311,13 @@ static void test_constants(void)
         bool good = true;
 
         for (unsigned i = 0; i < 4000 && good; i++) {
-            enum ir_type type = op == IR_trunc ? IR_I32
+            enum ir_type type = op == IR_trunc                        ? IR_I32
                                 : info->result[0] == 'I' || rnd() & 1 ? IR_I64
-                                                                    : IR_I32;
-            enum ir_type arg = op == IR_trunc                     ? IR_I64
-                               : op == IR_sext || op == IR_zext   ? IR_I32
-                               : op == IR_icmp ? (rnd() & 1 ? IR_I32 : IR_I64)
-                                               : type;
+                                                                      : IR_I32;
+            enum ir_type arg = op == IR_trunc                   ? IR_I64
+                               : op == IR_sext || op == IR_zext ? IR_I32
+                               : op == IR_icmp                  ? (rnd() & 1 ? IR_I32 : IR_I64)
+                                                                : type;
             uint64_t a = (uint64_t)as_signed(special(), width(arg));
             uint64_t c = (uint64_t)as_signed(special(), width(arg));
             enum ir_cc cc = (enum ir_cc)(op == IR_icmp ? rnd() % IR_CC_COUNT : 0);
@@ -438,10 +475,10 @@ static void add_op(void)
         y.bits = counts[rnd() % COUNT(counts)];
         y.ref = type == IR_I32 ? ir_i32(b, (int32_t)y.bits) : ir_i64(b, (int64_t)y.bits);
     }
-    ref = op == IR_icmp                  ? ir_icmp(b, cc, type, x.ref, y.ref)
-          : op == IR_select              ? ir_select(b, x.ref, y.ref, z.ref)
+    ref = op == IR_icmp               ? ir_icmp(b, cc, type, x.ref, y.ref)
+          : op == IR_select           ? ir_select(b, x.ref, y.ref, z.ref)
           : ir_op_info[op].nargs == 1 ? ir_op1(b, op, type, x.ref)
-                                         : ir_op2(b, op, type, x.ref, y.ref);
+                                      : ir_op2(b, op, type, x.ref, y.ref);
     if (ir_type_of(b, ref) != type) {
         printf("# %s gave type %s\n", ir_op_info[op].name, ir_type_name(ir_type_of(b, ref)));
         failed++;
@@ -569,6 +606,8 @@ static void test_rules(void)
     same(ir_trunc(b, ir_zext(b, w)), w, "trunc(zext w) = w");
     same(ir_sext(b, ir_trunc(b, lw)), lw, "sext(trunc x) = x of a sign-extended load");
     same(ir_zext(b, ir_trunc(b, lbu)), lbu, "zext(trunc x) = x of a byte");
+    ir_ref w33 = ir_bini(b, IR_shl, ir_zext(b, w), 1);
+    result(ir_zext(b, ir_trunc(b, w33)) != w33, "but not of 33 bits");
     same(ir_bini(b, IR_and, lbu, 0xff), lbu, "a byte & 0xff = itself");
     same(ir_bini(b, IR_shr, ir_bini(b, IR_shl, x, 32), 32), ir_zext(b, w),
          "x << 32 >> 32 = zext(trunc x)");

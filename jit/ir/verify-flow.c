@@ -8,7 +8,7 @@
  */
 #include <inttypes.h>
 #include <string.h>
-#include "jit/ir/verify_flow.h"
+#include "jit/ir/verify-flow.h"
 
 #define UNKNOWN UINT32_MAX
 

@@ -59,6 +59,14 @@ __attribute__((format(printf, 2, 3), noreturn)) static void fail(struct parser *
     longjmp(p->fail, 1);
 }
 
+/* How much of what is left of the line goes into a message. */
+static int excerpt(const struct parser *p)
+{
+    size_t n = strcspn(p->at, "\r\n");
+
+    return n < 20 ? (int)n : 20;
+}
+
 /* ---- characters -------------------------------------------------------------------------- */
 
 static void skip_space(struct parser *p)
@@ -92,7 +100,7 @@ static bool accept(struct parser *p, char c)
 static void expect(struct parser *p, char c)
 {
     if (!accept(p, c)) {
-        fail(p, "expected '%c' before '%.8s'", c, *p->at == '\n' ? "" : p->at);
+        fail(p, "expected '%c' before '%.*s'", c, excerpt(p), p->at);
     }
 }
 
@@ -146,7 +154,7 @@ static uint64_t number(struct parser *p)
     errno = 0;
     value = strtoull(p->at, &end, 0);
     if (errno || is_word(*end)) {
-        fail(p, "bad number '%.20s'", p->at);
+        fail(p, "bad number '%.*s'", excerpt(p), p->at);
     }
     p->at = end;
     return value;
@@ -632,6 +640,9 @@ static void op_line(struct parser *p)
         p->at++;
         ins.flags = IR_VF_CANON;
     }
+    if (result && ins.type == IR_VOID) {
+        fail(p, "v%" PRIu32 " names an op without a value", result_number);
+    }
     modifiers(p, &ins);
     arguments(p, &ins);
     ref = append(p, &ins);
@@ -672,7 +683,7 @@ static void line(struct parser *p)
         op_line(p);
     }
     if (!at_end_of_line(p)) {
-        fail(p, "unexpected '%.8s'", p->at);
+        fail(p, "unexpected '%.*s'", excerpt(p), p->at);
     }
 }
 
