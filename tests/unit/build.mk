@@ -14,11 +14,3 @@ unit-libs-softfp-convert := riscv util
 
 unit-tests += softfp-compare
 unit-libs-softfp-compare := riscv util
-unit-tests += ir-build
-unit-libs-ir-build := jit util
-unit-tests += ir-fold
-unit-libs-ir-fold := jit util
-unit-tests += ir-dce
-unit-libs-ir-dce := jit util
-unit-tests += jit-options
-unit-libs-jit-options := jit util
