@@ -117,6 +117,12 @@ void x86_jump_thunk(struct x86_compiler *c, enum jit_thunk thunk)
 
 void x86_cold_begin(struct x86_compiler *c, uint32_t jump_at)
 {
+    if (c->in_cold) {
+        /* out of line within what is out of line already: jumped over instead */
+        c->nested_over = x86_jmp(c->a);
+        x86_patch(c->a, jump_at, c->a->size);
+        return;
+    }
     x86_fixup(c, jump_at, false, c->cold.size, true);
     memcpy(c->saved_owner, c->owner, sizeof(c->owner));
     memcpy(c->saved_map, c->map, c->target->global_count * sizeof(c->map[0]));
@@ -129,6 +135,11 @@ void x86_cold_begin(struct x86_compiler *c, uint32_t jump_at)
 
 void x86_cold_end(struct x86_compiler *c, bool resume)
 {
+    if (c->nested_over) {
+        x86_patch(c->a, c->nested_over, c->a->size);
+        c->nested_over = 0;
+        return;
+    }
     if (resume) {
         uint32_t at = x86_jmp(c->a);
         x86_fixup(c, at, true, c->main.size, false);
@@ -270,6 +281,7 @@ void jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->a = &c->main;
     c->fixup_count = 0;
     c->in_cold = false;
+    c->nested_over = 0;
     c->locked = 0;
     c->slots = (1ull << (c->layout->spill_slots - X86_CALL_SLOTS)) - 1;
     c->rec_offset = 0;
