@@ -43,8 +43,11 @@ void abi_syscall_result(struct cpu *cpu, int64_t result);
  * make it again. */
 void abi_syscall_again(struct cpu *cpu, int64_t nr, uint64_t arg0);
 
-/* The numbers of restart_syscall and of rt_sigreturn. */
-extern const int64_t abi_nr_restart_syscall;
+/* The name of a system call number, NULL if it has none. */
+const char *abi_syscall_name(int64_t nr);
+
+/* Length in bytes of the instruction that begins with these bits (little-endian). */
+unsigned abi_insn_length(uint32_t bits);
 
 /* An exit the generic run loop does not know how to answer for itself (breakpoint, illegal
  * instruction, ...): signal and code to force. Returns false if the run loop should simply go on.

@@ -806,35 +806,31 @@ bool mm_allows(uint64_t start, uint64_t length, int prot)
     return allows;
 }
 
-bool mm_mapped(uint64_t address)
+uint64_t mm_mapped_length(uint64_t start, uint64_t length)
 {
-    bool mapped;
+    uint64_t end;
 
     lock_acquire(&mm.lock);
     find_growth_locked();
-    mapped = regions_at(&mm.regions, address) != NULL;
+    end = regions_covered_to(&mm.regions, start, start + length);
     lock_release(&mm.lock);
-    return mapped;
+    return end - start;
 }
 
-void mm_each(bool (*visit)(void *opaque, const struct mm_region *region), void *opaque)
+int mm_snapshot(struct regions *copy)
 {
-    struct mm_region region;
-    uint64_t at = 0;
-    bool more;
+    int result;
 
-    do {
-        size_t i;
-        lock_acquire(&mm.lock);
-        find_growth_locked();
-        i = regions_find(&mm.regions, at);
-        more = i < mm.regions.count;
-        if (more) {
-            region = mm.regions.items[i];
-        }
-        lock_release(&mm.lock);
-        at = region.end;
-    } while (more && visit(opaque, &region));
+    memset(copy, 0, sizeof(*copy));
+    lock_acquire(&mm.lock);
+    find_growth_locked();
+    result = regions_reserve(copy, mm.regions.count);
+    if (result == 0 && mm.regions.count != 0) {
+        memcpy(copy->items, mm.regions.items, mm.regions.count * sizeof(*copy->items));
+        copy->count = mm.regions.count;
+    }
+    lock_release(&mm.lock);
+    return result;
 }
 
 void mm_fork_prepare(void)

@@ -53,13 +53,11 @@ unsigned mm_fetchable(uint64_t pc, unsigned length);
 /* Does the guest's view allow all of prot over [start, start + length)? */
 bool mm_allows(uint64_t start, uint64_t length, int prot);
 
-/* Is the address mapped at all, whatever its protection? */
-bool mm_mapped(uint64_t address);
+/* Bytes from start on, up to length, that are mapped, whatever their protection. */
+uint64_t mm_mapped_length(uint64_t start, uint64_t length);
 
-/* Calls visit() for each region in address order, with a copy, without the lock held across calls:
- * a region that changes meanwhile may be missed or seen in its old form. Stops when visit() returns
- * false. */
-void mm_each(bool (*visit)(void *opaque, const struct mm_region *region), void *opaque);
+/* A copy of all regions; regions_free() gives it back. 0 or -ENOMEM. */
+int mm_snapshot(struct regions *copy);
 
 /* Around fork: nobody changes mappings between prepare and the matching call in parent and child. A
  * child that shares our memory (CLONE_VM) needs none of this. */

@@ -26,9 +26,9 @@
 
 #define SIGNAL_COUNT  64
 #define SIGNAL_BIT(n) (1ull << ((n)-1))
-#define SIGNAL_FAULTS                                                         \
-    (SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) |          \
-     SIGNAL_BIT(SIGFPE) | SIGNAL_BIT(SIGTRAP))
+#define SIGNAL_FAULTS                                                                     \
+    (SIGNAL_BIT(SIGSEGV) | SIGNAL_BIT(SIGBUS) | SIGNAL_BIT(SIGILL) | SIGNAL_BIT(SIGFPE) | \
+     SIGNAL_BIT(SIGTRAP))
 
 /* An action as guests without a restorer pass it to rt_sigaction. */
 struct signal_action {
