@@ -63,7 +63,8 @@ static int map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
             if (!(prot & PROT_WRITE)) {
                 mm_mprotect(page, MM_PAGE_SIZE, PROT_READ | PROT_WRITE);
             }
-            /* To the end of the page, as Linux does: ld.so takes what is behind its bss for zeros. */
+            /* To the end of the page, as Linux does: ld.so takes what is behind its bss for zeros.
+             */
             result = clear(file_end, file_pages);
             if (!(prot & PROT_WRITE)) {
                 mm_mprotect(page, MM_PAGE_SIZE, prot);
@@ -204,7 +205,8 @@ static int parse_script(char *line, size_t length, char **interpreter, char **ar
 }
 
 /* Puts interpreter, its argument and the script's path in the place of argv[0]. */
-static int push_script(struct start *start, const char *interpreter, const char *argument)
+static int push_script(struct start *start, const char *script, const char *interpreter,
+                       const char *argument)
 {
     const size_t extra = argument != NULL ? 2 : 1, rest = start->argc > 0 ? start->argc - 1 : 0;
     char **argv = calloc(rest + extra + 2, sizeof(*argv));
@@ -217,7 +219,7 @@ static int push_script(struct start *start, const char *interpreter, const char 
     if (argument != NULL) {
         argv[n++] = strdup(argument);
     }
-    argv[n++] = strdup(start->path);
+    argv[n++] = strdup(script);
     for (size_t i = 0; i < rest; i++) {
         argv[n++] = start->argv[i + 1];
     }
@@ -227,7 +229,8 @@ static int push_script(struct start *start, const char *interpreter, const char 
 }
 
 /* Follows "#!" lines to an ELF file. 0 with its checked headers, or the exit status. */
-static int find_executable(struct start *start, struct elf_file *file, char *error, size_t size)
+static int find_executable(struct start *start, const char *guest_path, struct elf_file *file,
+                           char *error, size_t size)
 {
     char line[SCRIPT_LINE + 1], why[ELF_ERROR_SIZE], host_path[2 * PATH_MAX];
 
@@ -259,7 +262,7 @@ static int find_executable(struct start *start, struct elf_file *file, char *err
             snprintf(error, size, "%s: too many levels of scripts", start->path);
             return STATUS_CANNOT_RUN;
         }
-        if (push_script(start, interpreter, argument) < 0) {
+        if (push_script(start, guest_path, interpreter, argument) < 0) {
             snprintf(error, size, "%s: out of memory", start->path);
             return STATUS_CANNOT_RUN;
         }
@@ -273,6 +276,7 @@ static int find_executable(struct start *start, struct elf_file *file, char *err
         close(start->fd);
         start->fd = (int)fd;
         start->path = strdup(path);
+        guest_path = start->argv[0];
     }
 }
 
@@ -282,12 +286,13 @@ int elf_load(struct cpu *cpu, const struct elf_program *program, char *error, si
     struct start start = {.path = program->path, .fd = program->fd, .argv = (char **)program->argv};
     struct elf_stack stack = {.envp = program->envp, .preserve_argv0 = program->preserve_argv0};
     uint64_t bias = 0, interpreter_bias = 0, entry;
-    char why[ELF_ERROR_SIZE], host_path[2 * PATH_MAX];
+    char why[ELF_ERROR_SIZE], host_path[2 * PATH_MAX], program_path[2 * PATH_MAX];
     int64_t fd = program->fd;
     int result;
 
     if (fd < 0) {
-        fd = open_program(program->path);
+        start.path = user_path(program->path, program_path);
+        fd = open_program(start.path);
         if (fd < 0) {
             snprintf(error, size, "%s: %s", program->path, strerror((int)-fd));
             return status_of((int)fd);
@@ -297,7 +302,7 @@ int elf_load(struct cpu *cpu, const struct elf_program *program, char *error, si
     while (start.argv[start.argc] != NULL) {
         start.argc++;
     }
-    result = find_executable(&start, &file, error, size);
+    result = find_executable(&start, program->path, &file, error, size);
     if (result != 0) {
         return result;
     }
