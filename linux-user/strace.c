@@ -260,7 +260,7 @@ static void put_value(struct out *o, const char *word, size_t length, uint64_t v
         put(o, value == 0 ? "NULL" : "0x%" PRIx64, value);
     } else if (is(word, length, "o")) {
         put(o, "0%o", (unsigned)value);
-    } else if (is(word, length, "s") || is(word, length, "path")) {
+    } else if (is(word, length, "s") || is(word, length, "path") || is(word, length, "link")) {
         put_string(o, value);
     } else if (is(word, length, "ts")) {
         put_timespec(o, value);
