@@ -1,9 +1,10 @@
 /*
  * Mapping a program: scripts, the executable, its interpreter; see elf.h and elf-stack.c.
  *
- * Placement follows Linux: an ET_EXEC file at its addresses, a position-independent one at two
- * thirds of the address space, its interpreter where mmap puts it, the break behind the executable.
- * Nothing is randomised: translations kept from an earlier run then fit the next.
+ * An ET_EXEC file goes to its addresses, a position-independent one to a third of the address space,
+ * its interpreter where mmap puts it, the break behind the executable. Linux has two thirds there,
+ * but that is where the emulator's own break is. Nothing is randomised: translations kept from an
+ * earlier run then fit the next.
  */
 #include "linux-user/elf.h"
 
@@ -307,7 +308,7 @@ int elf_load(struct cpu *cpu, const struct elf_program *program, char *error, si
         return result;
     }
     user_process.exe_path = path_of(start.fd, start.path);
-    result = map_file(start.fd, &file, mm_task_size() / 3 * 2 & MM_PAGE_MASK, &bias);
+    result = map_file(start.fd, &file, mm_task_size() / 3 & MM_PAGE_MASK, &bias);
     if (result < 0) {
         snprintf(error, size, "%s: can't be mapped: %s", start.path, strerror(-result));
         return STATUS_CANNOT_RUN;

@@ -125,9 +125,8 @@ int main(void)
         default:
             regions_protect(&table, address(from), address(to), (int)prot);
             for (unsigned page = from; page < to; page++) {
-                model[page] = model[page] == 0
-                                  ? 0
-                                  : (uint8_t)(prot + 1 + 8 * ((model[page] - 1u) >> 3));
+                model[page] =
+                    model[page] == 0 ? 0 : (uint8_t)(prot + 1 + 8 * ((model[page] - 1u) >> 3));
             }
         }
         right = agrees(&table);
