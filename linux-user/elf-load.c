@@ -1,10 +1,10 @@
 /*
  * Mapping a program: scripts, the executable, its interpreter; see elf.h and elf-stack.c.
  *
- * An ET_EXEC file goes to its addresses, a position-independent one to a third of the address space,
- * its interpreter where mmap puts it, the break behind the executable. Linux has two thirds there,
- * but that is where the emulator's own break is. Nothing is randomised: translations kept from an
- * earlier run then fit the next.
+ * An ET_EXEC file goes to its addresses, a position-independent one to a third of the address
+ * space, its interpreter where mmap puts it, the break behind the executable. Linux has two thirds
+ * there, but that is where the emulator's own break is. Nothing is randomised: translations kept
+ * from an earlier run then fit the next.
  */
 #include "linux-user/elf.h"
 
@@ -28,7 +28,7 @@ enum { STATUS_CANNOT_RUN = 126, STATUS_NOT_FOUND = 127 };
 
 static int status_of(int error)
 {
-    return error == -ENOENT || error == -ENOTDIR ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
+    return error == -ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
 }
 
 static int segment_prot(const Elf64_Phdr *p)

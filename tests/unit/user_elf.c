@@ -107,13 +107,15 @@ static void spoiled_headers(void)
     SPOIL(header.e_phnum, 0xffff, "65535 program headers", "program headers");
     SPOIL(header.e_phoff, sizeof(image) - 100, "program headers across the end", "truncated");
     SPOIL(header.e_phoff, UINT64_MAX - 8, "program headers that wrap around", "truncated");
-    SPOIL(header.e_entry, 0x70000, "an entry point outside", "entry point");
 }
 
 static void spoiled_segments(void)
 {
     SPOIL(segments[2].p_vaddr, 0, "overlapping segments", "overlaps");
-    SPOIL(segments[1].p_vaddr, 16 * PAGE, "segments out of order", "overlaps");
+    image.segments[1].p_vaddr = 16 * PAGE;
+    tap_ok(check(sizeof(image)) == 0 && file.low == 3 * PAGE && file.high == 17 * PAGE,
+           "segments in any order");
+    image = good;
     SPOIL(segments[2].p_memsz, 50, "larger in the file than in memory", "larger");
     SPOIL(segments[2].p_memsz, UINT64_MAX - PAGE, "memory size that wraps around", "address space");
     SPOIL(segments[2].p_memsz, UINT64_C(1) << 47, "a huge memory size", "address space");
