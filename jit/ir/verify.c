@@ -233,8 +233,9 @@ static void check_result(struct ir_verifier *v, ir_ref ref)
     if (!(is_call && ins->type == IR_VOID) &&
         !letter_holds(info->result[0], (enum ir_type)ins->type, IR_VOID, IR_VOID)) {
         FAIL(v, ref, "rule 4: the result of %s is %s%s, not %s", info->name,
-             info->result[0] == '-' ? "nothing" : "", info->result[0] == '-' ? "" :
-             letter_means(info->result[0]), ir_type_name((enum ir_type)ins->type));
+             info->result[0] == '-' ? "nothing" : "",
+             info->result[0] == '-' ? "" : letter_means(info->result[0]),
+             ir_type_name((enum ir_type)ins->type));
     }
     if (ins->type == IR_V128 || ins->type == IR_V256) {
         FAIL(v, ref, "rule 4: %s of a vector, for which there are no ops yet", info->name);
@@ -292,8 +293,8 @@ static void check_width(struct ir_verifier *v, ir_ref ref, enum ir_type type, bo
     const char *name = ir_mem_name(ins->cc);
 
     if (!width_holds(ins->cc, type, sign)) {
-        FAIL(v, ref, "rule 4: %s of %s with width %s", ir_op_info[ins->op].name,
-             ir_type_name(type), name ? name : "that does not exist");
+        FAIL(v, ref, "rule 4: %s of %s with width %s", ir_op_info[ins->op].name, ir_type_name(type),
+             name ? name : "that does not exist");
     }
 }
 
@@ -301,8 +302,8 @@ static void check_range(struct ir_verifier *v, ir_ref ref, const char *what, uin
                         uint64_t limit)
 {
     if (value >= limit) {
-        FAIL(v, ref, "rule 4: the %s of %s is out of range",
-             what, ir_op_info[v->unit->ins[ref].op].name);
+        FAIL(v, ref, "rule 4: the %s of %s is out of range", what,
+             ir_op_info[v->unit->ins[ref].op].name);
     }
 }
 

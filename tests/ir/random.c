@@ -3,13 +3,14 @@
  * all must leave the same state, memory and floating-point flags. Usage: random [COUNT [SEED]].
  * A failure prints its seed; `random 1 SEED` repeats it alone.
  *
- * The generator is a front end that makes no sense. Each of its choices comes from the seed and none
- * from what the builder returns, so that both builds ask for the same. It follows the rules of front
- * ends (docs/ir.md): a value whose NaNs are not canonical is made so before its bits are used.
+ * The generator is a front end that makes no sense. Each of its choices comes from the seed and
+ * none from what the builder returns, so that both builds ask for the same. It follows the rules of
+ * front ends (docs/ir.md): a value whose NaNs are not canonical is made so before its bits are
+ * used.
  *
  * Values are kept in a pool per type, and found by index. Where paths meet, the pools are cut back
- * to what was there before they parted. Units are straight code with side exits, diamonds, and loops
- * of few rounds, nested; they bind all globals that may be dirty by parameters.
+ * to what was there before they parted. Units are straight code with side exits, diamonds, and
+ * loops of few rounds, nested; they bind all globals that may be dirty by parameters.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -61,10 +62,31 @@ static unsigned pick(struct gen *g, unsigned limit)
 
 static uint64_t corner(uint64_t *random)
 {
-    static const uint64_t value[] = {
-        0, 1, 2, 7, 8, 31, 32, 33, 63, 64, 0x7f, 0x80, 0xff, 0x7fff, 0x8000, 0x7fffffff, 0x80000000,
-        0xffffffff, 0x100000000, INT64_MAX, UINT64_C(1) << 63, UINT64_MAX, (uint64_t)-2,
-        (uint64_t)-128, (uint64_t)INT32_MIN};
+    static const uint64_t value[] = {0,
+                                     1,
+                                     2,
+                                     7,
+                                     8,
+                                     31,
+                                     32,
+                                     33,
+                                     63,
+                                     64,
+                                     0x7f,
+                                     0x80,
+                                     0xff,
+                                     0x7fff,
+                                     0x8000,
+                                     0x7fffffff,
+                                     0x80000000,
+                                     0xffffffff,
+                                     0x100000000,
+                                     INT64_MAX,
+                                     UINT64_C(1) << 63,
+                                     UINT64_MAX,
+                                     (uint64_t)-2,
+                                     (uint64_t)-128,
+                                     (uint64_t)INT32_MIN};
     uint64_t r = next(random);
 
     switch (r % 4) {
@@ -320,7 +342,7 @@ static void state_op(struct gen *g, bool load)
 
 static void call(struct gen *g, bool conditional)
 {
-    static const uint8_t without_effects[] = {TEST_ADD,  TEST_NEG32,  TEST_MIX,  TEST_FLIP,
+    static const uint8_t without_effects[] = {TEST_ADD,    TEST_NEG32, TEST_MIX,  TEST_FLIP,
                                               TEST_FLIP32, TEST_SCALE, TEST_COUNT};
     unsigned index = conditional ? without_effects[pick(g, sizeof(without_effects))]
                                  : pick(g, TEST_HELPER_COUNT);
@@ -576,8 +598,8 @@ static uint64_t guest_pc(struct gen *g)
     return 0x1000 + 2 * pick(g, 4096);
 }
 
-/* The condition must not fold: what follows a side exit that is always taken is dead, and its blocks
- * would be unreachable. A field of the state is unknown, and no constant here is a limit. */
+/* The condition must not fold: what follows a side exit that is always taken is dead, and its
+ * blocks would be unreachable. A field of the state is unknown, and no constant here is a limit. */
 static void side_exit(struct gen *g)
 {
     enum ir_type type = int_type(g);

@@ -56,7 +56,8 @@ static void complain(void *opaque, ir_ref op, const char *text)
     tap_note("v#%u: %s", op, text);
 }
 
-/* ---- a unit of many values --------------------------------------------------------------------- */
+/* ---- a unit of many values ---------------------------------------------------------------------
+ */
 
 static void test_large(void)
 {
@@ -84,7 +85,8 @@ static void test_large(void)
     tap_eq(exit.pc, 0x2000, "its exit");
 }
 
-/* ---- threads ------------------------------------------------------------------------------------- */
+/* ---- threads
+ * ------------------------------------------------------------------------------------- */
 
 static void *thread(void *argument)
 {
@@ -127,16 +129,26 @@ static void test_threads(void)
     tap_eq(wrong, 0, "four threads run one unit with helpers");
 }
 
-/* ---- multiply-add -------------------------------------------------------------------------------- */
+/* ---- multiply-add
+ * -------------------------------------------------------------------------------- */
 
-static const uint64_t f64_values[] = {
-    0, UINT64_C(0x8000000000000000), UINT64_C(0x3ff0000000000000), UINT64_C(0xbff0000000000001),
-    UINT64_C(0x7ff0000000000000), UINT64_C(0xfff0000000000000), UINT64_C(0x7ff8000000000000),
-    UINT64_C(0x7ff0000000000001), 1, UINT64_C(0x000fffffffffffff), UINT64_C(0x0010000000000000),
-    UINT64_C(0x7fefffffffffffff), UINT64_C(0x3fd5555555555555), UINT64_C(0x1ff0000000000001)};
-static const uint32_t f32_values[] = {
-    0,          0x80000000, 0x3f800000, 0xbf800001, 0x7f800000, 0xff800000, 0x7fc00000,
-    0x7f800001, 1,          0x007fffff, 0x00800000, 0x7f7fffff, 0x3eaaaaab, 0x20000001};
+static const uint64_t f64_values[] = {0,
+                                      UINT64_C(0x8000000000000000),
+                                      UINT64_C(0x3ff0000000000000),
+                                      UINT64_C(0xbff0000000000001),
+                                      UINT64_C(0x7ff0000000000000),
+                                      UINT64_C(0xfff0000000000000),
+                                      UINT64_C(0x7ff8000000000000),
+                                      UINT64_C(0x7ff0000000000001),
+                                      1,
+                                      UINT64_C(0x000fffffffffffff),
+                                      UINT64_C(0x0010000000000000),
+                                      UINT64_C(0x7fefffffffffffff),
+                                      UINT64_C(0x3fd5555555555555),
+                                      UINT64_C(0x1ff0000000000001)};
+static const uint32_t f32_values[] = {0,          0x80000000, 0x3f800000, 0xbf800001, 0x7f800000,
+                                      0xff800000, 0x7fc00000, 0x7f800001, 1,          0x007fffff,
+                                      0x00800000, 0x7f7fffff, 0x3eaaaaab, 0x20000001};
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
@@ -189,7 +201,8 @@ static void test_fma(void)
     tap_eq(wrong[1], 0, "multiply-add of f32 without the host's instruction");
 }
 
-/* ---- a box through a parameter ------------------------------------------------------------------- */
+/* ---- a box through a parameter
+ * ------------------------------------------------------------------- */
 
 static void test_parameter(void)
 {

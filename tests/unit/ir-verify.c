@@ -1,6 +1,6 @@
 /*
- * The verifier on units that the text form cannot say: wrong counts, lists and pools. (What it can say
- * is in tests/ir/verify.ir.)
+ * The verifier on units that the text form cannot say: wrong counts, lists and pools. (What it can
+ * say is in tests/ir/verify.ir.)
  */
 #include "jit/ir/build.h"
 #include "jit/ir/verify.h"
