@@ -42,6 +42,11 @@ struct gen {
     bool fixed;               /* in a loop: only dirty globals may be set */
     uint64_t pc;
     unsigned depth;
+    struct {
+        enum ir_opcode op; /* IR_const: none */
+        enum ir_type type;
+        ir_ref args[3];
+    } last; /* arithmetic that may be asked for again, in the same block or one it dominates */
 };
 
 /* ---- choices --------------------------------------------------------------------------------- */
@@ -251,13 +256,36 @@ static enum ir_type letter_type(struct gen *g, char letter, enum ir_type same)
     }
 }
 
+static void emit_plain(struct gen *g, enum ir_opcode op, enum ir_type type, const ir_ref args[3])
+{
+    unsigned nargs = ir_op_info[op].nargs;
+    ir_ref ref;
+
+    if (nargs == 1) {
+        ref = ir_op1(&g->b, op, type, args[0]);
+    } else if (nargs == 2) {
+        ref = ir_op2(&g->b, op, type, args[0], args[1]);
+    } else {
+        ref = ir_op3(&g->b, op, type, args[0], args[1], args[2]);
+    }
+    keep(g, type, ref);
+}
+
+/* The same op of the same values: may be merged, unless flags or rounding mode changed between. */
+static void repeat(struct gen *g)
+{
+    if (g->last.op != IR_const) {
+        emit_plain(g, g->last.op, g->last.type, g->last.args);
+    }
+}
+
 /* An op that ops.def describes whole: no field but its arguments. */
 static void plain_op(struct gen *g, enum ir_opcode op)
 {
     const struct ir_op_info *info = &ir_op_info[op];
     enum ir_type type = letter_type(g, info->result[0], IR_I64);
     bool sign = op == IR_fcopysign || op == IR_fxorsign;
-    ir_ref args[3] = {0}, ref;
+    ir_ref args[3] = {0};
 
     for (unsigned i = 0; i < info->nargs; i++) {
         enum ir_type t = letter_type(g, info->args[i], type);
@@ -268,14 +296,12 @@ static void plain_op(struct gen *g, enum ir_opcode op)
     if (info->nargs == 2 && info->args[0] == info->args[1] && !sign && !pick(g, 8)) {
         args[1] = args[0];
     }
-    if (info->nargs == 1) {
-        ref = ir_op1(&g->b, op, type, args[0]);
-    } else if (info->nargs == 2) {
-        ref = ir_op2(&g->b, op, type, args[0], args[1]);
-    } else {
-        ref = ir_op3(&g->b, op, type, args[0], args[1], args[2]);
+    if (g->last.op == IR_const || info->fp_flags || !pick(g, 8)) {
+        g->last.op = op;
+        g->last.type = type;
+        memcpy(g->last.args, args, sizeof(args));
     }
-    keep(g, type, ref);
+    emit_plain(g, op, type, args);
 }
 
 static void set_global(struct gen *g)
@@ -457,9 +483,11 @@ static void any_op(struct gen *g)
         break;
     case IR_fflags_set:
         ir_fflags_set(&g->b, value(g, IR_I32));
+        repeat(g);
         break;
     case IR_frm_set:
         ir_frm_set(&g->b, ir_i32(&g->b, (int32_t)pick(g, 4)));
+        repeat(g);
         break;
     case IR_call:
     case IR_callif:
@@ -490,6 +518,7 @@ static void cut(struct gen *g, const unsigned counts[IR_TYPE_COUNT])
     for (unsigned t = 0; t < IR_TYPE_COUNT; t++) {
         g->pools[t].count = counts[t];
     }
+    g->last.op = IR_const;
 }
 
 static void pool_counts(const struct gen *g, unsigned counts[IR_TYPE_COUNT])
@@ -520,6 +549,7 @@ static ir_ref take_bound(struct gen *g, uint32_t block, const bool bound[TEST_GL
     ir_ref extra;
 
     ir_block_set(&g->b, block);
+    g->last.op = IR_const;
     extra = ir_block_param(&g->b, IR_I64, IR_NO_GLOBAL);
     for (unsigned i = 0; i < TEST_GLOBALS; i++) {
         if (bound[i]) {
@@ -633,6 +663,8 @@ static void body(struct gen *g, unsigned length)
             loop(g);
         } else if (r < 20) {
             new_insn(g);
+        } else if (r < 23) {
+            repeat(g);
         } else if (r < 30) {
             set_global(g);
         } else {
