@@ -33,6 +33,9 @@ struct jit_layout {
     uint32_t spill_slots;
 };
 
+/* exit_reason while a helper runs that may fault on guest memory; the accelerator's handler asks for it. */
+#define JIT_IN_HELPER 0xffffu
+
 /* Fixed pieces of host code that units jump to; made once by jit_x86_thunks(). */
 enum jit_thunk {
     JIT_THUNK_ENTER,  /* C: void enter(void *state, const void *code); returns when a unit leaves for the run loop */

@@ -1,0 +1,6 @@
+# Unit tests of target/riscv/, but for softfp and crypto.
+
+unit-tests += riscv-model riscv-decode riscv-insn
+unit-libs-riscv-model := riscv jit util
+unit-libs-riscv-decode := riscv jit util
+unit-libs-riscv-insn := riscv jit util
