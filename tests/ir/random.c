@@ -28,6 +28,7 @@
 #define DEFAULT_COUNT 5000
 #define POOL          400
 #define MAX_DEPTH     2
+#define WINDOW        6
 
 struct pool {
     ir_ref refs[POOL];
@@ -157,11 +158,12 @@ static void keep(struct gen *g, enum ir_type type, ir_ref ref)
     }
 }
 
-/* Recent values are chosen more often, so that chains of ops grow. */
+/* Only recent values are chosen: chains of ops grow, and no more values live at a time than the
+ * host's registers and the spill slots of the state can hold. */
 static ir_ref value(struct gen *g, enum ir_type type)
 {
     struct pool *pool = &g->pools[type];
-    unsigned r = pick(g, 8);
+    unsigned r = pick(g, 8), window;
 
     if (ir_type_is_int(type) && (r == 0 || !pool->count)) {
         uint64_t k = corner(&g->random);
@@ -173,10 +175,8 @@ static ir_ref value(struct gen *g, enum ir_type type)
 
         return ir_fconst(&g->b, type, type == IR_F32 ? (uint32_t)bits : bits);
     }
-    if (r < 5 && pool->count > 6) {
-        return pool->refs[pool->count - 1 - pick(g, 6)];
-    }
-    return pool->refs[pick(g, pool->count)];
+    window = pool->count < WINDOW ? pool->count : WINDOW;
+    return pool->refs[pool->count - 1 - pick(g, window)];
 }
 
 /* One whose bits may be used. */
@@ -578,7 +578,7 @@ static void diamond(struct gen *g)
     memcpy(before, g->dirty, sizeof(before));
     memcpy(bound, g->dirty, sizeof(bound));
     arm[0] = ir_block_new(&g->b, false);
-    arm[1] = ir_block_new(&g->b, pick(g, 4) == 0);
+    arm[1] = ir_block_new(&g->b, false);
     join = ir_block_new(&g->b, false);
     pool_counts(g, counts);
     ir_br(&g->b, cc, x, y, arm[0], arm[1]);
