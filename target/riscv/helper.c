@@ -252,7 +252,7 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
 /* Types as HELPER3 names them, in each format. */
 #define TYPE_s_FP  IR_F32
 #define TYPE_d_FP  IR_F64
-#define TYPE_h_FP  IR_F64
+#define TYPE_h_FP  IR_I64
 #define TYPE_s_I64 IR_I64
 #define TYPE_d_I64 IR_I64
 #define TYPE_h_I64 IR_I64

@@ -28,30 +28,31 @@ static enum rv_fp format_of(const struct rv_insn *i)
     return (enum rv_fp)(i->bits >> 25 & 3);
 }
 
-/* Reads an operand: f32, f64, or for half precision the raw register. */
+/* The register's bits as i64, boxed and canonical. */
+static ir_ref get_raw(struct rv_trans *t, unsigned n)
+{
+    return ir_bitcast(t->b, IR_I64, ir_fvisible(t->b, IR_F64, ir_get(t->b, rv_global_f(n))));
+}
+
+/* Reads an operand: f32, f64, or for half precision the raw register as i64. */
 static ir_ref get_f(struct rv_trans *t, enum rv_fp format, unsigned n)
 {
-    ir_ref raw = ir_get(t->b, rv_global_f(n));
-
     switch (format) {
     case RV_FP_S:
-        return ir_op1(t->b, IR_funbox, IR_F32, raw);
+        return ir_op1(t->b, IR_funbox, IR_F32, ir_get(t->b, rv_global_f(n)));
     case RV_FP_D:
-        return raw;
+        return ir_get(t->b, rv_global_f(n));
     default:
-        return ir_fvisible(t->b, IR_F64, raw);
+        return get_raw(t, n);
     }
 }
 
 static void set_f(struct rv_trans *t, unsigned n, ir_ref value)
 {
+    if (ir_type_of(t->b, value) == IR_I64) {
+        value = ir_bitcast(t->b, IR_F64, value);
+    }
     ir_set(t->b, rv_global_f(n), value);
-}
-
-/* The register's bits as i64, boxed and canonical. */
-static ir_ref get_raw(struct rv_trans *t, unsigned n)
-{
-    return ir_bitcast(t->b, IR_I64, ir_fvisible(t->b, IR_F64, ir_get(t->b, rv_global_f(n))));
 }
 
 enum rounding {
@@ -105,8 +106,7 @@ static bool host(const struct rv_trans *t, enum rv_fp format)
 /* i64 bits of a half, boxed. */
 static ir_ref box_h(struct rv_trans *t, ir_ref bits)
 {
-    bits = ir_bini(t->b, IR_or, bits, ~INT64_C(0xffff));
-    return ir_bitcast(t->b, IR_F64, bits);
+    return ir_bini(t->b, IR_or, bits, ~INT64_C(0xffff));
 }
 
 void rv_trans_fload(struct rv_trans *t, const struct rv_insn *i)
@@ -533,10 +533,16 @@ void rv_trans_fcvt_h(struct rv_trans *t, const struct rv_insn *i)
     if (rounding(t, i, &rm) == ROUND_ILLEGAL) {
         return;
     }
-    if (rv_helpers[helper].args[0] == IR_F32) {
+    switch (rv_helpers[helper].args[0]) {
+    case IR_F32:
         a = get_f(t, RV_FP_S, i->rs1);
-    } else {
-        a = ir_fvisible(t->b, IR_F64, ir_get(t->b, rv_global_f(i->rs1)));
+        break;
+    case IR_F64:
+        a = get_f(t, RV_FP_D, i->rs1);
+        break;
+    default:
+        a = get_f(t, RV_FP_H, i->rs1);
+        break;
     }
     set_f(t, i->rd, ir_call(t->b, helper, 2, (ir_ref[]){a, rm}));
 }

@@ -199,8 +199,9 @@ static void coverage(void)
     static const char *const elsewhere[] = {
         "auipc", "jal",     "jalr",    "beq",       "bne",    "blt",     "bge",    "bltu",
         "bgeu",  "fence",   "ecall",   "ebreak",    "wrs.nto", "wrs.sto", "pause", "fence.tso",
-        "fence.i", "host.call", "amocas.q", "cbo.inval", "c.unimp", "c.reserved", "c.addi16sp",
-        "c.j",   "c.beqz",  "c.bnez",  "c.jr",      "c.jalr", "c.ebreak",
+        "fence.i", "host.call", "amocas.q", "cbo.inval", "c.unimp", "c.reserved", "c.addi16sp", "c.addi4spn",
+        "sc.w",  "sc.d",    "cbo.clean", "cbo.flush", "prefetch.i", "prefetch.r", "prefetch.w",
+        "c.nop", "c.mop.",  "c.j",     "c.beqz",  "c.bnez",  "c.jr",      "c.jalr", "c.ebreak",
     };
     unsigned missing = 0;
 
@@ -390,8 +391,10 @@ static void sequences(void)
     clear();
     add(0x00001517); /* auipc a0,1 */
     add(0x6105);     /* c.addi16sp 32 */
-    tap_ok(run(2) && cpu->x[10] == CODE + 0x1000 && cpu->x[2] == (uintptr_t)buffer + 32,
-           "auipc, c.addi16sp");
+    add(0x080c);     /* c.addi4spn a1,sp,16 */
+    tap_ok(run(3) && cpu->x[10] == CODE + 0x1000 && cpu->x[2] == (uintptr_t)buffer + 32 &&
+               cpu->x[11] == (uintptr_t)buffer + 48,
+           "auipc, c.addi16sp, c.addi4spn");
 
     clear();
     add(0x1005b52f); /* lr.d a0,(a1) */
@@ -498,7 +501,8 @@ static void sequences(void)
 
     /* No effect but the pc's. */
     static const uint32_t nops[] = {0x0ff0000f, 0x8330000f, 0x0100000f, 0x00d00073, 0x01d00073,
-                                    0x0015e013, 0x0015a00f, 0x6081,     0x0001};
+                                    0x0015e013, 0x0015a00f, 0x0025a00f, 0x0005e013,
+                                    0x0035e013, 0x6081,     0x6781,     0x0001};
     clear();
     for (unsigned n = 0; n < sizeof(nops) / sizeof(nops[0]); n++) {
         add(nops[n]);
