@@ -131,6 +131,11 @@ static void put_operand(struct out *o, char letter, const struct rv_insn *d, uin
             put(o, ",%s", rm_names[d->rm]);
         }
         break;
+    case 'M':
+        if (d->rm != 0) {
+            put(o, ",%s", rm_names[d->rm]);
+        }
+        break;
     case 'P':
         put_fence_set(o, d->imm >> 4 & 15);
         break;
