@@ -32,8 +32,8 @@ struct place {
 
 static uint64_t visible(uint64_t bits, unsigned raw)
 {
-    if (raw == SIDE_RAW_F32) {
-        if ((bits & 0x7fffffff) > 0x7f800000)
+    if (raw == SIDE_RAW_F32 || raw == SIDE_F32) {
+        if (raw == SIDE_RAW_F32 && (bits & 0x7fffffff) > 0x7f800000)
             bits = 0x7fc00000;
         return bits | 0xffffffff00000000u;
     }

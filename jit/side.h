@@ -10,8 +10,8 @@
  *   count  := SIDE_RESET means: forget all entries so far; a true count follows
  *   entry  := global:u8  place:u8  [constant:u64 if place is SIDE_CONST]
  *   place  := 0..31 host register (16 and up: vector), 32..95 spill slot, SIDE_HOME, SIDE_CONST;
- *             plus SIDE_RAW_F64 (a NaN is to be made canonical) or SIDE_RAW_F32 (that, then boxed) in a byte of
- *             its own behind place, when place has SIDE_FLAGS added
+ *             with SIDE_FLAGS added a byte follows that says what is to be done to it: SIDE_RAW_F64 (a NaN made
+ *             canonical), SIDE_RAW_F32 (that, then boxed), SIDE_F32 (boxed)
  */
 #ifndef TINAMOU_JIT_SIDE_H
 #define TINAMOU_JIT_SIDE_H
@@ -27,6 +27,7 @@ enum {
     SIDE_RESET = 255,
     SIDE_RAW_F64 = 1,
     SIDE_RAW_F32 = 2,
+    SIDE_F32 = 3,
 };
 
 /* The host's registers at the fault, as the signal frame has them. */

@@ -5,3 +5,4 @@ src-tcg += accel/tcg/translate.c
 src-tcg += accel/tcg/fault.c
 src-tcg += accel/tcg/interp.c
 src-tcg += accel/tcg/explain.c
+src-tcg += accel/tcg/options.c

@@ -59,6 +59,9 @@ void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), voi
  * -EINVAL if the instruction is unknown to the model. */
 int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes, unsigned length, FILE *out);
 
+/* The optimisation switches for tcg_config.options (`-O help`): a line each. */
+void tcg_list_options(void (*line)(void *opaque, const char *text), void *opaque);
+
 /* Prints the counters of `-d stats`, a `name value` line each. */
 void tcg_print_stats(void);
 

@@ -418,7 +418,7 @@ void x86_op_done(struct x86_compiler *c, const struct ir_ins *ins)
 
     c->locked = 0;
     if (info->pool) {
-        unsigned count = ins->op == IR_callif ? ins->aux + 3u : ins->b;
+        unsigned count = ins->b;
         for (unsigned i = 0; i < count; i++)
             release_operand(c, c->unit->pool[ins->a + i]);
         return;
@@ -540,7 +540,7 @@ void x86_sync(struct x86_compiler *c, bool unpinned_only)
             load(c, XMM_TEMP, memory_of(c, val));
             store(c, XMM_TEMP, x86_home(c, g));
         }
-        if (val->mem == VAL_NOWHERE && is_current(c, val, ref) && val->global == g) {
+        if (!unpinned_only && val->mem == VAL_NOWHERE && is_current(c, val, ref) && val->global == g) {
             x86_val(c, ref)->mem = VAL_HOME;
             activate(c, g);
         }

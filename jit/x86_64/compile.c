@@ -69,6 +69,7 @@ void jit_x86_delete(struct x86_compiler *c)
     free(c->fixups);
     free(c->blocks);
     free(c->pending);
+    free(c->order);
     free(c);
 }
 
@@ -116,6 +117,12 @@ void x86_jump_thunk(struct x86_compiler *c, enum jit_thunk thunk)
 
 void x86_cold_begin(struct x86_compiler *c, uint32_t jump_at)
 {
+    if (c->in_cold) {
+        /* out of line within what is out of line already: jumped over instead */
+        c->nested_over = x86_jmp(c->a);
+        x86_patch(c->a, jump_at, c->a->size);
+        return;
+    }
     x86_fixup(c, jump_at, false, c->cold.size, true);
     memcpy(c->saved_owner, c->owner, sizeof(c->owner));
     memcpy(c->saved_map, c->map, c->target->global_count * sizeof(c->map[0]));
@@ -128,6 +135,11 @@ void x86_cold_begin(struct x86_compiler *c, uint32_t jump_at)
 
 void x86_cold_end(struct x86_compiler *c, bool resume)
 {
+    if (c->nested_over) {
+        x86_patch(c->a, c->nested_over, c->a->size);
+        c->nested_over = 0;
+        return;
+    }
     if (resume) {
         uint32_t at = x86_jmp(c->a);
         x86_fixup(c, at, true, c->main.size, false);
@@ -200,7 +212,7 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
         cold_no |= c->seq[k].block == no;
     }
 
-    x86_op_done(c, ins);
+    c->locked = 0; /* what the cold blocks use dies behind them, not before */
     if (cold_yes) {
         x86_cold_begin(c, x86_jcc(c->a, cc));
         for (; i < next_main && c->seq[i].block == yes; i++)
@@ -216,8 +228,9 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
             emit_op(c, c->seq[i].ref);
         x86_cold_end(c, false);
     } else if (no != through) {
-        x86_join_target(c, x86_jmp(c->a), no);
+        x86_join_target(c, yes == through ? x86_jcc(c->a, (enum x86_cond)(cc ^ 1)) : x86_jmp(c->a), no);
     }
+    x86_op_done(c, ins);
     return next_main;
 }
 
@@ -268,6 +281,7 @@ void jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->a = &c->main;
     c->fixup_count = 0;
     c->in_cold = false;
+    c->nested_over = 0;
     c->locked = 0;
     c->slots = (1ull << (c->layout->spill_slots - X86_CALL_SLOTS)) - 1;
     c->rec_offset = 0;

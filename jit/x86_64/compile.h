@@ -84,6 +84,8 @@ struct x86_compiler {
     uint32_t *prev_look;   /* by position: the last position < it at which somebody looks at the globals */
     uint32_t prev_look_cap;
     uint32_t last_pos;
+    uint32_t *order;       /* blocks, where joins */
+    uint32_t order_cap;
     bool joins;            /* some block has several predecessors */
 
     uint32_t pos;
@@ -103,6 +105,7 @@ struct x86_compiler {
     uint64_t insn_pc;
 
     bool in_cold;
+    uint32_t nested_over; /* not 0: displacement of the jump over a cold piece within a cold block */
     struct undo *undo;
     uint32_t undo_count, undo_cap;
     struct fixup *fixups;
@@ -231,7 +234,7 @@ enum x86_cond x86_compare(struct x86_compiler *c, enum ir_cc cc, enum ir_type ty
 
 /* Out-of-line code: the jump whose displacement is at main offset `jump_at` leads to it. Between begin and end the
  * cold buffer is current and the allocation may change; end puts the main line's back. With resume, end jumps to where
- * the main line is now. */
+ * the main line is now. Within a cold block such a piece stands in line and must not change the allocation. */
 void x86_cold_begin(struct x86_compiler *c, uint32_t jump_at);
 void x86_cold_end(struct x86_compiler *c, bool resume);
 

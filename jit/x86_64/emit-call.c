@@ -13,8 +13,8 @@ static void place_args(struct x86_compiler *c, const struct ir_helper *helper, u
 {
     bool cpu = helper->effects & IR_H_CPU;
     unsigned count = 0, fp = 0;
-    ir_ref refs[6], fp_refs[6];
-    int to[6], fp_to[6];
+    ir_ref refs[6] = {0}, fp_refs[6];
+    int to[6] = {0}, fp_to[6];
 
     for (unsigned i = 0; i < nargs; i++) {
         ir_ref ref = x86_resolve(c, args[i]);
@@ -101,28 +101,31 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     const struct ir_helper *helper = &c->target->helpers[ins->imm];
     const ir_ref *pool = &c->unit->pool[ins->a];
     enum ir_type type = x86_ins(c, pool[0])->type;
-    ir_ref otherwise = x86_resolve(c, pool[2]);
+    bool result = ins->type != IR_VOID;
+    ir_ref otherwise = result ? x86_resolve(c, pool[2]) : IR_NONE;
     enum x86_cond cc;
     uint32_t cold_at, lost, saved;
     unsigned slot = c->layout->spill_slots - 1;
-    int d;
+    int d = REG_NONE;
 
     /* constants are made where they are used; all else must stay readable until the cold code has run */
-    for (unsigned i = 0; i < ins->aux; i++) {
+    for (unsigned i = 0; i < ins->b - 3u; i++) {
         ir_ref arg = x86_resolve(c, pool[3 + i]);
         int64_t value;
         if (!x86_const(c, arg, &value))
             x86_use(c, arg);
     }
-    if (!x86_const(c, otherwise, &(int64_t){0}))
+    if (result && !x86_const(c, otherwise, &(int64_t){0}))
         x86_use(c, otherwise);
     cc = x86_compare(c, (enum ir_cc)ins->cc, type, pool[0], pool[1]);
-    d = x86_temp(c, ir_type_is_fp((enum ir_type)ins->type)); /* moves only: the flags survive */
+    if (result)
+        d = x86_temp(c, ir_type_is_fp((enum ir_type)ins->type)); /* moves only: the flags survive */
     cold_at = x86_jcc(c->a, cc);
-    x86_load_value(c, otherwise, d);
+    if (result)
+        x86_load_value(c, otherwise, d);
 
     x86_cold_begin(c, cold_at);
-    lost = GPR_VOLATILE & ~REG_BIT(d);
+    lost = GPR_VOLATILE & ~(result ? REG_BIT(d) : 0);
     saved = 0;
     for (uint32_t r = lost; r; r &= r - 1) {
         int reg = __builtin_ctz(r);
@@ -133,15 +136,16 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
             x86_store(c->a, true, reg, x86_slot(c, slot--));
         }
     }
-    place_args(c, helper, ins->aux, pool + 3);
+    place_args(c, helper, ins->b - 3u, pool + 3);
     x86_reloc(c, x86_call(c->a), JIT_RELOC_HELPER, (unsigned)ins->imm);
-    if (d != RAX)
+    if (result && d != RAX)
         x86_move_reg(c, d, RAX);
     slot = c->layout->spill_slots - 1;
     for (uint32_t r = saved; r; r &= r - 1)
         x86_load(c->a, true, __builtin_ctz(r), x86_slot(c, slot--));
     x86_cold_end(c, true);
-    x86_def_in(c, ref, d);
+    if (result)
+        x86_def_in(c, ref, d);
 }
 
 bool x86_emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)

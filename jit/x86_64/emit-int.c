@@ -207,9 +207,9 @@ static void emit_div(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     }
     x86_rr(c->a, 0xf7, w, sign ? 7 : 6, y);
     if (check_zero)
-        x86_fixup(c, zero_end, true, c->main.size, false);
+        x86_fixup(c, zero_end, true, c->a->size, c->in_cold);
     if (check_minus)
-        x86_fixup(c, minus_end, true, c->main.size, false);
+        x86_fixup(c, minus_end, true, c->a->size, c->in_cold);
     x86_def_in(c, ref, rem ? RDX : RAX);
 }
 

@@ -94,7 +94,7 @@ static void note_map(struct x86_compiler *c, uint32_t block)
         return;
     to->seen = true;
     for (unsigned g = 0; g < c->target->global_count; g++)
-        to->map[g] = c->unit->blocks[block].preds > 1 || c->unit->blocks[block].params ? x86_entry(c, g) : c->map[g];
+        to->map[g] = c->unit->blocks[block].preds > 1 ? x86_entry(c, g) : c->map[g];
     ir_ref ref = c->unit->blocks[block].first;
     for (unsigned i = 0; i < c->unit->blocks[block].params; i++, ref = c->unit->ins[ref].next)
         if (c->unit->ins[ref].aux != IR_NO_GLOBAL)

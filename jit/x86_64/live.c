@@ -9,7 +9,7 @@
  * Where blocks meet, positions no longer tell the order of execution of all paths; then every logged value is taken to
  * live to the end of the unit, and values that live into a loop live to its end.
  */
-#include <stdio.h>
+#include <string.h>
 #include "jit/x86_64/compile.h"
 
 static void *grow(void *p, uint32_t *cap, uint32_t need, size_t size)
@@ -109,6 +109,44 @@ static void order_block(struct x86_compiler *c, uint32_t number)
     }
 }
 
+/* Blocks in reverse postorder: each definition comes before its uses. Returns how many are in c->order. */
+static uint32_t reverse_postorder(struct x86_compiler *c)
+{
+    const struct ir_unit *unit = c->unit;
+    uint32_t n = unit->block_count, depth = 0, left = n;
+    /* a stack of blocks, each with the number of successors done; a block is on it at most once */
+    uint32_t *stack = calloc(3ull * n, sizeof(*stack));
+    uint32_t *done = stack + n, *seen = stack + 2 * n;
+
+    if (!stack)
+        abort();
+    stack[depth++] = 0;
+    seen[0] = 1;
+    while (depth) {
+        uint32_t b = stack[depth - 1], to[2], count = 0;
+        const struct ir_ins *last = &unit->ins[unit->blocks[b].last];
+
+        /* the second successor first, so that the first comes to stand right behind */
+        if (last->op == IR_br)
+            to[count++] = (uint32_t)((uint64_t)last->imm >> 32);
+        if (last->op == IR_br || last->op == IR_jump)
+            to[count++] = (uint32_t)last->imm;
+        if (done[b] == count) {
+            c->order[--left] = b;
+            depth--;
+        } else if (!seen[to[done[b]]]) {
+            uint32_t next = to[done[b]++];
+            seen[next] = 1;
+            stack[depth++] = next;
+        } else {
+            done[b]++;
+        }
+    }
+    free(stack);
+    memmove(c->order, c->order + left, (n - left) * sizeof(*c->order));
+    return n - left;
+}
+
 /* Whether the main line is a chain: each block's only successor that is not emitted at the branch comes next. */
 static bool is_chain(const struct ir_unit *unit)
 {
@@ -162,10 +200,12 @@ static void extend_over_loops(struct x86_compiler *c)
         const struct ir_ins *ins = x86_ins(c, c->seq[i].ref);
         uint32_t head;
 
-        if (ins->op != IR_jump || (uint64_t)ins->imm > c->seq[i].block)
+        if (ins->op != IR_jump)
             continue;
-        for (head = 0; c->seq[head].block != (uint32_t)ins->imm; head++)
+        for (head = 0; head < i && c->seq[head].block != (uint32_t)ins->imm; head++)
             ;
+        if (head == i && c->seq[i].block != (uint32_t)ins->imm)
+            continue;
         for (uint32_t j = 0; j < head; j++) {
             struct val *val = &c->val[x86_resolve(c, c->seq[j].ref)];
             if (val->last_use >= c->seq[head].pos && val->last_use < c->seq[i].pos)
@@ -188,9 +228,18 @@ void x86_liveness(struct x86_compiler *c)
     c->seq_count = 0;
     c->pos = 0;
     c->joins = !is_chain(unit);
-    for (uint32_t b = 0; b < unit->block_count; b++) {
-        if (!leaves_cold(unit, &unit->blocks[b]))
-            order_block(c, b);
+    if (c->joins) {
+        uint32_t count;
+
+        c->order = grow(c->order, &c->order_cap, unit->block_count, sizeof(*c->order));
+        count = reverse_postorder(c);
+        for (uint32_t i = 0; i < count; i++)
+            if (!leaves_cold(unit, &unit->blocks[c->order[i]]))
+                order_block(c, c->order[i]);
+    } else {
+        for (uint32_t b = 0; b < unit->block_count; b++)
+            if (!leaves_cold(unit, &unit->blocks[b]))
+                order_block(c, b);
     }
     c->last_pos = c->pos;
 
@@ -242,7 +291,7 @@ void x86_liveness(struct x86_compiler *c)
             for (unsigned k = 0; k < c->target->global_count; k++)
                 next_set[k] = pos + 1;
         if (info->pool) {
-            unsigned count = ins->op == IR_callif ? ins->aux + 3u : ins->b;
+            unsigned count = ins->b;
             for (unsigned k = 0; k < count; k++)
                 use(c, unit->pool[ins->a + k], pos);
             continue;

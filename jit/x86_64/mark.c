@@ -23,13 +23,13 @@ static void put_varint(struct jit_code *out, uint64_t value)
     put(out, (uint8_t)value);
 }
 
-/* How the value of global g must be treated on recovery: SIDE_RAW_*, 0. */
+/* What recovery must do to the value: SIDE_RAW_F64, SIDE_RAW_F32, SIDE_F32, or nothing. */
 static unsigned raw_flags(const struct x86_compiler *c, ir_ref ref)
 {
     if (ref >= c->unit->ins_count)
         return 0;
     if (x86_ins(c, ref)->type == IR_F32)
-        return SIDE_RAW_F32;
+        return x86_ins(c, ref)->flags & IR_VF_CANON ? SIDE_F32 : SIDE_RAW_F32;
     if (x86_ins(c, ref)->type == IR_F64 && !(x86_ins(c, ref)->flags & IR_VF_CANON))
         return SIDE_RAW_F64;
     return 0;

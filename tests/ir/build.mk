@@ -3,7 +3,8 @@
 ir-test-libs := $(B)/lib/libjit.a $(B)/lib/libutil.a
 ir-tests := $(B)/tests/ir/filetest $(B)/tests/ir/random
 
-$(ir-tests): $(B)/tests/ir/%: $(B)/obj/tests/ir/%.o $(B)/obj/tests/ir/target.o $(ir-test-libs)
+$(ir-tests): $(B)/tests/ir/%: $(B)/obj/tests/ir/%.o $(B)/obj/tests/ir/target.o \
+    $(B)/obj/tests/ir/host.o $(ir-test-libs)
 	$(call say,LINK,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$(CC) $(LDFLAGS) -pie -o $@ $(filter %.o,$^) -Wl,--start-group $(ir-test-libs) \
@@ -12,4 +13,4 @@ $(ir-tests): $(B)/tests/ir/%: $(B)/obj/tests/ir/%.o $(B)/obj/tests/ir/target.o $
 check-deps += $(ir-tests)
 check-tests += $(ir-tests)
 
--include $(patsubst %,$(B)/obj/tests/ir/%.d,filetest random target)
+-include $(patsubst %,$(B)/obj/tests/ir/%.d,filetest random target host)

@@ -2,6 +2,7 @@
  * The test target: see target.h. Helpers are C functions of the kind that targets have; those that
  * see or change the state make wrong snapshots visible.
  */
+#include "tests/ir/host.h"
 #include "tests/ir/target.h"
 
 #include <assert.h>
@@ -214,6 +215,8 @@ static int run_interp(const struct ir_unit *unit, struct test_state *state,
 
 const struct test_engine test_engines[] = {
     {"interp", run_interp},
+    {"host", test_run_host},
+    {"baseline host", test_run_baseline},
     {NULL, NULL},
 };
 

@@ -1,14 +1,5 @@
-<<<<<<< HEAD
 /* The builder: registers, side exits, helpers, blocks, floating-point values, and life after an
  * end. */
-=======
-<<<<<<< HEAD
-/* The builder: registers, side exits, helpers, blocks, floating-point values, and life after an
- * end. */
-=======
-/* The builder: registers, side exits, helpers, blocks, floating-point values, and life after an end. */
->>>>>>> main
->>>>>>> irtext
 #include <stdio.h>
 #include <string.h>
 #include "jit/ir/build.h"
@@ -105,17 +96,8 @@ static void test_registers(void)
     ir_set(b, A0, y);
     result(ir_get(b, A0) == y && count(IR_gset) == 1, "a write renames");
     ir_set(b, A0, x);
-<<<<<<< HEAD
     result(ir_get(b, A0) == x && count(IR_gset) == 2,
            "writing the old value over a new one is a write");
-=======
-<<<<<<< HEAD
-    result(ir_get(b, A0) == x && count(IR_gset) == 2,
-           "writing the old value over a new one is a write");
-=======
-    result(ir_get(b, A0) == x && count(IR_gset) == 2, "writing the old value over a new one is a write");
->>>>>>> main
->>>>>>> irtext
 }
 
 static void test_side_exit(void)
@@ -310,17 +292,8 @@ static void test_blocks(void)
     ir_ref one = ir_bini(b, IR_add, x, 1), f = ir_bin(b, IR_fadd, ir_get(b, F0), ir_get(b, F1));
     ir_set(b, A0, one);
     ir_set(b, F0, ir_op1(b, IR_fdemote, IR_F32, f));
-<<<<<<< HEAD
     uint32_t yes = ir_block_new(b, false), no = ir_block_new(b, false),
              join = ir_block_new(b, false);
-=======
-<<<<<<< HEAD
-    uint32_t yes = ir_block_new(b, false), no = ir_block_new(b, false),
-             join = ir_block_new(b, false);
-=======
-    uint32_t yes = ir_block_new(b, false), no = ir_block_new(b, false), join = ir_block_new(b, false);
->>>>>>> main
->>>>>>> irtext
     ir_br(b, IR_LT, x, y, yes, no);
 
     ir_block_set(b, yes);
@@ -350,17 +323,8 @@ static void test_blocks(void)
     result(z != y && op_of(z)->op == IR_gget, "a clean register is read anew");
     ir_exit_loop(b, 3, 0x1010);
     ir_ref end = set_in(join, F0);
-<<<<<<< HEAD
     result(end && op_of(end)->op == IR_fcanon && end_of(join)->aux == 3,
            "and made visible at the end");
-=======
-<<<<<<< HEAD
-    result(end && op_of(end)->op == IR_fcanon && end_of(join)->aux == 3,
-           "and made visible at the end");
-=======
-    result(end && op_of(end)->op == IR_fcanon && end_of(join)->aux == 3, "and made visible at the end");
->>>>>>> main
->>>>>>> irtext
 }
 
 /* Arrays grow, and the next unit starts afresh in them. */
@@ -381,17 +345,8 @@ static void test_size(void)
     struct ir_ins *ins = unit.ins;
     begin();
     ir_exit_jump(b, 1);
-<<<<<<< HEAD
     result(unit.ins == ins && unit.block_count == 1 && length(0) == 2,
            "its memory serves the next");
-=======
-<<<<<<< HEAD
-    result(unit.ins == ins && unit.block_count == 1 && length(0) == 2,
-           "its memory serves the next");
-=======
-    result(unit.ins == ins && unit.block_count == 1 && length(0) == 2, "its memory serves the next");
->>>>>>> main
->>>>>>> irtext
 }
 
 static void test_tables(void)

@@ -11,16 +11,8 @@ static const struct ir_helper helpers[] = {
     {"reads", NULL, IR_VOID, 0, IR_H_CPU | IR_H_READS_STATE, {0}},
 };
 enum { PURE, EFFECT, READS };
-<<<<<<< HEAD
 static const struct ir_target target = {
     .name = "t", .globals = globals, .global_count = 2, .helpers = helpers, .helper_count = 3};
-=======
-static const struct ir_target target = {.name = "t",
-                                        .globals = globals,
-                                        .global_count = 2,
-                                        .helpers = helpers,
-                                        .helper_count = 3};
->>>>>>> main
 static struct ir_unit unit;
 static struct ir_builder build;
 static struct ir_builder *const b = &build;
@@ -99,12 +91,8 @@ static void test_values(void)
     result(clean, "marks are cleared");
     unsigned before = count(IR_insn) + count(IR_const) + count(IR_call);
     jit_opt_dce(&unit);
-<<<<<<< HEAD
     result(before == count(IR_insn) + count(IR_const) + count(IR_call),
            "a second pass finds nothing");
-=======
-    result(before == count(IR_insn) + count(IR_const) + count(IR_call), "a second pass finds nothing");
->>>>>>> main
 }
 
 static void test_sets(void)
