@@ -43,6 +43,11 @@ void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit
     b->block = ir_block_new(b, false);
 }
 
+bool ir_build_hostfp(const struct ir_builder *b)
+{
+    return b->options->hostfp;
+}
+
 /* ---- the way into the unit ------------------------------------------------------------------- */
 
 static uint8_t value_flags(const struct ir_unit *unit, const struct ir_ins *ins)

@@ -1,7 +1,7 @@
 /*
- * The disassembler against binutils: random encodings of every row, assembled as raw words, and printed
- * by riscv64-linux-gnu-objdump -M no-aliases. Mnemonics on which the two differ are listed with the
- * reason; one that is listed and agrees fails, so the list does not go stale.
+ * The disassembler against binutils: random encodings of every row, assembled as raw words, and
+ * printed by riscv64-linux-gnu-objdump -M no-aliases. Mnemonics on which the two differ are listed
+ * with the reason; one that is listed and agrees fails, so the list does not go stale.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,8 +14,8 @@
 
 enum { COUNT = 12000 };
 
-#define ARCH                                                                                       \
-    "rv64gc_zicsr_zifencei_zihintpause_zba_zbb_zbs_zbc_zbkb_zbkc_zbkx_zknd_zkne_zknh_zfh_zfhmin_"  \
+#define ARCH                                                                                      \
+    "rv64gc_zicsr_zifencei_zihintpause_zba_zbb_zbs_zbc_zbkb_zbkc_zbkx_zknd_zkne_zknh_zfh_zfhmin_" \
     "zicbom_zicbop_zicboz_zawrs"
 
 enum when { ALWAYS, WITH_RM, WITHOUT_IMM };
@@ -200,8 +200,8 @@ int main(void)
     }
     tap_eq(wrong, 0, "text as binutils print it");
     for (unsigned e = 0; e < EXCEPTIONS; e++) {
-        const char *name = exceptions[e].name ? exceptions[e].name
-                                              : rv_ext_name((enum rv_ext)exceptions[e].ext);
+        const char *name =
+            exceptions[e].name ? exceptions[e].name : rv_ext_name((enum rv_ext)exceptions[e].ext);
         tap_ok(differs[e] && !agrees[e], "%s still differs: %s", name, exceptions[e].why);
     }
     free(seen);
