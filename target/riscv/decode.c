@@ -12,7 +12,7 @@
 #include "target/riscv/trans.h"
 #include "util/bits.h"
 
-#include "build/gen/target/riscv/decode-tables.h"
+#include "build/gen/target/riscv/decode-tables.c.inc"
 
 #define E1(a)      {RV_EXT_##a, RV_EXT_##a}, false
 #define EAND(a, b) {RV_EXT_##a, RV_EXT_##b}, false
