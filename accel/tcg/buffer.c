@@ -32,9 +32,9 @@ static uint8_t *map_near(int fd, size_t size)
             uint8_t *at = mmap(hint, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 
             if (at == MAP_FAILED) {
-                if (errno == EEXIST)
-                    continue;
-                return NULL;
+                if (errno == EPERM || errno == EACCES)
+                    return NULL;
+                continue;
             }
             if (is_near(at, size))
                 return at;

@@ -157,6 +157,7 @@ static inline void tcg_set_pc(struct cpu *cpu, uint64_t pc)
 }
 /* Takes back a kick: generated code runs on. True if there was one. */
 bool tcg_take_kick(struct cpu *cpu);
+void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit); /* -d exec, -d cpu */
 void tcg_forget_jumps(struct tcg_cpu *self);      /* empties the jump cache; its own thread only */
 void tcg_drop_at(struct cpu *cpu, uint64_t pc);   /* the unit there, if any, is not to be found again */
 

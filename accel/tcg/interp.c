@@ -58,8 +58,7 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
                 return CPU_EXIT_ILLEGAL;
             }
         }
-        if (log_enabled(LOG_EXEC))
-            log_printf("exec %#llx\n", (unsigned long long)unit->pc);
+        tcg_log_exec(cpu, unit);
         result = interp_run(unit->ir, cpu, &memory, &leave);
         tcg_set_pc(cpu, leave.pc);
         if (result == -EFAULT) {

@@ -48,6 +48,24 @@ void tcg_drop_at(struct cpu *cpu, uint64_t pc)
     lock_release(&tcg.lock);
 }
 
+void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit)
+{
+    unsigned column = 0;
+
+    if (log_enabled(LOG_EXEC))
+        log_printf("exec %#llx\n", (unsigned long long)unit->pc);
+    if (!log_enabled(LOG_CPU))
+        return;
+    for (const struct cpu_register *r = cpu->ops->registers; r->name; r++) {
+        uint64_t value = 0;
+
+        memcpy(&value, (const char *)cpu + r->offset, r->size < 8 ? r->size : 8);
+        log_printf("%-5s %016llx%s", r->name, (unsigned long long)value, ++column % 4 ? " " : "\n");
+    }
+    if (column % 4)
+        log_text("\n", 1);
+}
+
 static struct tcg_unit *unit_for(struct cpu *cpu, uint64_t pc)
 {
     struct tcg_unit *unit = tcg_find_locked(pc, cpu->mode);
@@ -64,7 +82,7 @@ static const void *hook_lookup(void *state, uint64_t pc)
     const void *code = NULL;
     struct tcg_unit *unit;
 
-    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop))
+    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN))
         return NULL;
     lock_acquire(&tcg.lock);
     tcg.stats.lookups_missed++;
@@ -89,9 +107,9 @@ static const void *hook_link(void *state, uint32_t number)
     lock_acquire(&tcg.lock);
     pc = tcg.links[number].pc;
     tcg_set_pc(cpu, pc);
-    unit = atomic_load(&tcg.stop) ? NULL : unit_for(cpu, pc);
+    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, pc);
     if (unit) {
-        if (tcg.options.link && !log_enabled(LOG_NOCHAIN))
+        if (tcg.options.link)
             tcg_link_locked(number, unit);
         code = tcg_code_rx + unit->code;
     }
@@ -313,8 +331,7 @@ static enum cpu_exit run_host(struct cpu *cpu)
             reset_cache(self);
             continue;
         }
-        if (log_enabled(LOG_EXEC))
-            log_printf("exec %#llx\n", (unsigned long long)unit->pc);
+        tcg_log_exec(cpu, unit);
         cpu->exit_reason = CPU_EXIT_NONE;
         enter(cpu, tcg_code_rx + unit->code);
         atomic_store(&self->in_code, false);

@@ -57,8 +57,9 @@ static bool idle(const struct x86_compiler *c, int reg)
 
 static void release_slot(struct x86_compiler *c, struct val *val)
 {
-    if (val->mem == VAL_SPILL && !c->in_cold)
-        c->slots |= 1ull << val->slot;
+    if (val->mem != VAL_SPILL)
+        return; /* the home of a global goes on holding it */
+    c->slots |= 1ull << val->slot;
     val->mem = VAL_NOWHERE;
 }
 
@@ -158,8 +159,9 @@ void x86_load_value(struct x86_compiler *c, ir_ref ref, int reg)
     } else if (val->mem != VAL_NOWHERE) {
         load(c, reg, memory_of(c, val));
     } else {
-        fprintf(stderr, "jit: value %u of unit %#llx is nowhere at position %u\n", ref, (unsigned long long)c->unit->pc,
-                c->pos);
+        fprintf(stderr, "jit: %s (op %u, global %u) of unit %#llx is nowhere at position %u; last use %u\n",
+                ref < c->unit->ins_count ? ir_op_info[x86_ins(c, ref)->op].name : "an entry value", ref, val->global,
+                (unsigned long long)c->unit->pc, c->pos, val->last_use);
         abort();
     }
 }

@@ -285,6 +285,8 @@ void x86_liveness(struct x86_compiler *c)
                 live_until(c, value, c->prev_look[next_set[g]]);
             if (!side)
                 next_set[g] = pos;
+            if (ins->op == IR_gget)
+                live_until(c, x86_entry(c, g), pos);
             continue;
         }
         if (ins->op == IR_call && (c->target->helpers[ins->imm].effects & IR_H_WRITES_STATE))
@@ -314,7 +316,7 @@ void x86_liveness(struct x86_compiler *c)
             use(c, ins->c, pos);
     }
     for (unsigned g = 0; g < c->target->global_count; g++)
-        c->val[x86_entry(c, g)].last_use = c->joins ? c->last_pos : c->prev_look[next_set[g]];
+        live_until(c, x86_entry(c, g), c->joins ? c->last_pos : c->prev_look[next_set[g]]);
     if (c->joins)
         extend_over_loops(c);
 }
