@@ -41,6 +41,10 @@ struct ir_builder {
 void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit_options *options,
                     const struct ir_target *target, uint64_t pc);
 
+/* Whether arithmetic may run on the host's floating-point unit (option hostfp); if not, the front end
+ * calls its integer routines. */
+bool ir_build_hostfp(const struct ir_builder *b);
+
 /* A guest instruction of `length` bytes at pc starts; every fault until the next reports this pc. */
 void ir_insn(struct ir_builder *b, uint64_t pc, unsigned length);
 

@@ -32,9 +32,9 @@ endif
 
 # The decoder's tables.
 hostprogs += target/riscv/gen-decode
-gen-headers += build/gen/target/riscv/decode-tables.h
+gen-headers += build/gen/target/riscv/decode-tables.c.inc
 build/host/target/riscv/gen-decode: $(wildcard target/riscv/insns*.def) target/riscv/formats.def
-build/gen/target/riscv/decode-tables.h: build/host/target/riscv/gen-decode
+build/gen/target/riscv/decode-tables.c.inc: build/host/target/riscv/gen-decode
 	$(call say,GEN,$@)
 	$(Q)mkdir -p $(@D)
 	$(Q)$< >$@

@@ -12,14 +12,14 @@
 #include "target/riscv/trans.h"
 #include "util/bits.h"
 
-#include "build/gen/target/riscv/decode-tables.h"
+#include "build/gen/target/riscv/decode-tables.c.inc"
 
 #define E1(a)      {RV_EXT_##a, RV_EXT_##a}, false
 #define EAND(a, b) {RV_EXT_##a, RV_EXT_##b}, false
 #define EOR(a, b)  {RV_EXT_##a, RV_EXT_##b}, true
 
 const struct rv_row rv_rows[] = {
-#define INSN(name, pattern, format, ext, fn, arg)                                                  \
+#define INSN(name, pattern, format, ext, fn, arg) \
     {name, pattern, RV_FORMAT_##format, ext, arg, rv_trans_##fn},
 #include "target/riscv/insns.def"
 #undef INSN
@@ -158,7 +158,7 @@ static int64_t imm_cish(uint32_t w)
 
 static void extract16(struct rv_insn *d, uint32_t w)
 {
-    uint8_t high = w >> 7 & 31, low = w >> 2 & 31;       /* full register fields */
+    uint8_t high = w >> 7 & 31, low = w >> 2 & 31;             /* full register fields */
     uint8_t high3 = 8 + (w >> 7 & 7), low3 = 8 + (w >> 2 & 7); /* short ones */
 
     d->rd = d->rs1 = d->rs2 = d->rs3 = d->rm = d->aqrl = 0;

@@ -52,9 +52,9 @@ struct rv_insn {
     uint32_t bits;
     uint8_t length;
     uint8_t rd, rs1, rs2, rs3;
-    uint8_t rm;    /* bits 14:12 */
-    uint8_t aqrl;  /* bit 1 aq, bit 0 rl */
-    int64_t imm;   /* CSR number, shift count or round number where the format has one of those */
+    uint8_t rm;   /* bits 14:12 */
+    uint8_t aqrl; /* bit 1 aq, bit 0 rl */
+    int64_t imm;  /* CSR number, shift count or round number where the format has one of those */
 };
 
 /* Length in bytes of the instruction that starts with these 16 bits. Encodings longer than 32 bits
@@ -69,7 +69,8 @@ const struct rv_row *rv_find(uint32_t bits);
 
 static inline bool rv_row_enabled(const struct rv_row *row, const struct rv_ext_set *ext)
 {
-    bool first = rv_has(ext, (enum rv_ext)row->ext[0]), second = rv_has(ext, (enum rv_ext)row->ext[1]);
+    bool first = rv_has(ext, (enum rv_ext)row->ext[0]),
+         second = rv_has(ext, (enum rv_ext)row->ext[1]);
 
     return row->any_ext ? first | second : first & second;
 }

@@ -1,6 +1,6 @@
 /*
- * Text of an instruction, by its row's format. The style is that of binutils with -M no-aliases: the
- * row's own mnemonic, ABI register names, no pseudo-instructions.
+ * Text of an instruction, by its row's format. The style is that of binutils with -M no-aliases:
+ * the row's own mnemonic, ABI register names, no pseudo-instructions.
  */
 #include <inttypes.h>
 #include <stdarg.h>
@@ -15,19 +15,18 @@ static const char x_names[32][5] = {
     "s6",   "s7", "s8", "s9", "s10", "s11", "t3", "t4", "t5", "t6",
 };
 static const char f_names[32][5] = {
-    "ft0", "ft1", "ft2", "ft3", "ft4", "ft5", "ft6",  "ft7",  "fs0", "fs1", "fa0",
-    "fa1", "fa2", "fa3", "fa4", "fa5", "fa6", "fa7",  "fs2",  "fs3", "fs4", "fs5",
+    "ft0", "ft1", "ft2", "ft3", "ft4",  "ft5",  "ft6", "ft7", "fs0",  "fs1",  "fa0",
+    "fa1", "fa2", "fa3", "fa4", "fa5",  "fa6",  "fa7", "fs2", "fs3",  "fs4",  "fs5",
     "fs6", "fs7", "fs8", "fs9", "fs10", "fs11", "ft8", "ft9", "ft10", "ft11",
 };
 static const char rm_names[8][8] = {"rne", "rtz", "rdn", "rup", "rmm", "unknown", "unknown", "dyn"};
 
 /* As binutils write the constants of fli. */
 static const char *const fli_names[32] = {
-    "-0x1p+0",   "min",       "0x1p-16",   "0x1p-15",   "0x1p-8",    "0x1p-7",    "0x1p-4",
-    "0x1p-3",    "0x1p-2",    "0x1.4p-2",  "0x1.8p-2",  "0x1.cp-2",  "0x1p-1",    "0x1.4p-1",
-    "0x1.8p-1",  "0x1.cp-1",  "0x1p+0",    "0x1.4p+0",  "0x1.8p+0",  "0x1.cp+0",  "0x1p+1",
-    "0x1.4p+1",  "0x1.8p+1",  "0x1p+2",    "0x1p+3",    "0x1p+4",    "0x1p+7",    "0x1p+8",
-    "0x1p+15",   "0x1p+16",   "inf",       "nan",
+    "-0x1p+0", "min",      "0x1p-16",  "0x1p-15",  "0x1p-8",  "0x1p-7",   "0x1p-4",   "0x1p-3",
+    "0x1p-2",  "0x1.4p-2", "0x1.8p-2", "0x1.cp-2", "0x1p-1",  "0x1.4p-1", "0x1.8p-1", "0x1.cp-1",
+    "0x1p+0",  "0x1.4p+0", "0x1.8p+0", "0x1.cp+0", "0x1p+1",  "0x1.4p+1", "0x1.8p+1", "0x1p+2",
+    "0x1p+3",  "0x1p+4",   "0x1p+7",   "0x1p+8",   "0x1p+15", "0x1p+16",  "inf",      "nan",
 };
 
 const char *rv_csr_name(unsigned csr)
@@ -128,6 +127,11 @@ static void put_operand(struct out *o, char letter, const struct rv_insn *d, uin
         break;
     case 'm':
         if (d->rm != 7) {
+            put(o, ",%s", rm_names[d->rm]);
+        }
+        break;
+    case 'M':
+        if (d->rm != 0) {
             put(o, ",%s", rm_names[d->rm]);
         }
         break;

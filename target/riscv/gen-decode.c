@@ -1,18 +1,19 @@
 /*
- * Reads insns.def and formats.def at compile time, checks them, and prints the decoder's tables as C:
+ * Reads insns.def and formats.def at compile time, checks them, and prints the decoder's tables as
+ * C:
  *
  *   rv_bits[]  {mask, match} of each row, in order
- *   rv_tree[]  the decision tree. A node is a header (shift | width << 8) and 2^width cells, indexed by
- *              that field of the encoding. A cell is 0 (no instruction), the index of another node, or
- *              0x8000 | row; the row's own mask is then compared.
- *   RV_TREE_32, RV_TREE_16  the roots
+ *   rv_tree[]  the decision tree. A node is a header (shift | width << 8) and 2^width cells,
+ * indexed by that field of the encoding. A cell is 0 (no instruction), the index of another node,
+ * or 0x8000 | row; the row's own mask is then compared. RV_TREE_32, RV_TREE_16  the roots
  *
- * The tree tests bits that are fixed in every remaining row first; rows that leave a tested bit open
- * are copied to both sides, and of two rows that both match, the one with more fixed bits wins.
+ * The tree tests bits that are fixed in every remaining row first; rows that leave a tested bit
+ * open are copied to both sides, and of two rows that both match, the one with more fixed bits
+ * wins.
  *
  * What is checked: pattern length and letters against the format; registers of 32-bit formats at
- * their places; overlaps listed, real and nested; and at last that the tree and a linear search agree
- * on all 2^16 compressed encodings and on millions of 32-bit ones near the rows.
+ * their places; overlaps listed, real and nested; and at last that the tree and a linear search
+ * agree on all 2^16 compressed encodings and on millions of 32-bit ones near the rows.
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -73,7 +74,8 @@ static void check_letters(const struct row *r, const uint8_t *letter_bits)
     static const struct {
         char letter;
         uint8_t high, low;
-    } place[] = {{'d', 11, 7}, {'s', 19, 15}, {'t', 24, 20}, {'u', 31, 27}, {'r', 14, 12}, {'q', 26, 25}};
+    } place[] = {{'d', 11, 7},  {'s', 19, 15}, {'t', 24, 20},
+                 {'u', 31, 27}, {'r', 14, 12}, {'q', 26, 25}};
     char have[27], *p = have;
     const char *want = NULL;
 
@@ -92,7 +94,8 @@ static void check_letters(const struct row *r, const uint8_t *letter_bits)
         fail("%s: unknown format %s", r->name, r->format);
     }
     if (strcmp(have, want)) {
-        fail("%s: the pattern has operands '%s', format %s has '%s'", r->name, have, r->format, want);
+        fail("%s: the pattern has operands '%s', format %s has '%s'", r->name, have, r->format,
+             want);
     }
     for (unsigned i = 0; r->length == 32 && i < sizeof(place) / sizeof(place[0]); i++) {
         if (!strchr(want, place[i].letter)) {
@@ -140,7 +143,8 @@ static void parse(struct row *r)
 
 static bool contains(const struct row *general, const struct row *special)
 {
-    return (general->mask & ~special->mask) == 0 && (special->match & general->mask) == general->match;
+    return (general->mask & ~special->mask) == 0 &&
+           (special->match & general->mask) == general->match;
 }
 
 static void check_overlap(const struct row *a, const struct row *b)
@@ -337,8 +341,9 @@ int main(void)
     for (unsigned i = 0; i < ROWS; i++) {
         printf("    {0x%08x, 0x%08x}, /* %s */\n", rows[i].mask, rows[i].match, rows[i].name);
     }
-    printf("};\n\nenum { RV_TREE_16 = %u, RV_TREE_32 = %u };\n\nstatic const uint16_t rv_tree[] = {",
-           roots[0], roots[1]);
+    printf(
+        "};\n\nenum { RV_TREE_16 = %u, RV_TREE_32 = %u };\n\nstatic const uint16_t rv_tree[] = {",
+        roots[0], roots[1]);
     for (unsigned i = 0; i < tree_size; i++) {
         printf("%s%u,", i % 16 ? " " : "\n    ", tree[i]);
     }

@@ -1,6 +1,6 @@
 /*
- * Helpers that use host services. They may use the host's floating-point registers, and their rows say
- * IR_H_FP.
+ * Helpers that use host services. They may use the host's floating-point registers, and their rows
+ * say IR_H_FP.
  */
 #ifndef TINAMOU_TARGET_RISCV_HELPER_HOST_H
 #define TINAMOU_TARGET_RISCV_HELPER_HOST_H

@@ -2,8 +2,9 @@
  * Helpers: what generated code calls out to C for.
  *
  * This file, softfp and crypto are compiled without the host's floating-point registers: generated
- * code saves none of them around a call unless the helper says IR_H_FP (those are in helper-host.c). All
- * arguments and results are 64 bits wide in C; a narrower value has no promise above its width.
+ * code saves none of them around a call unless the helper says IR_H_FP (those are in
+ * helper-host.c). All arguments and results are 64 bits wide in C; a narrower value has no promise
+ * above its width.
  */
 #include "target/riscv/helper.h"
 #include <string.h>
@@ -44,97 +45,97 @@ static uint64_t put_h(uint16_t x)
 }
 
 /* Runs rvfp_##call with flags collected into the vCPU. */
-#define WITH_FLAGS(cpu, result, call)                                                              \
-    do {                                                                                           \
-        uint8_t flags = 0;                                                                         \
-        result = call;                                                                             \
-        (cpu)->fflags |= flags;                                                                    \
+#define WITH_FLAGS(cpu, result, call) \
+    do {                              \
+        uint8_t flags = 0;            \
+        result = call;                \
+        (cpu)->fflags |= flags;       \
     } while (0)
 
 /* The rm field, resolved; translated code has made sure that frm is valid. */
 #define RM ((enum rv_rm)((rm & 7) == 7 ? cpu->frm : (rm & 7)))
 
-#define TWO(id, p, T, op)                                                                          \
-    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b, uint64_t rm)           \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r, put_##p(rvfp_##op##_##T(get_##p(a), get_##p(b), RM, &flags)));          \
-        return r;                                                                                  \
+#define TWO(id, p, T, op)                                                                 \
+    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b, uint64_t rm)  \
+    {                                                                                     \
+        uint64_t r;                                                                       \
+        WITH_FLAGS(cpu, r, put_##p(rvfp_##op##_##T(get_##p(a), get_##p(b), RM, &flags))); \
+        return r;                                                                         \
     }
-#define TWO_EXACT(id, p, T, op, put)                                                               \
-    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b)                        \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r, put(rvfp_##op##_##T(get_##p(a), get_##p(b), &flags)));                  \
-        return r;                                                                                  \
+#define TWO_EXACT(id, p, T, op, put)                                              \
+    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b)       \
+    {                                                                             \
+        uint64_t r;                                                               \
+        WITH_FLAGS(cpu, r, put(rvfp_##op##_##T(get_##p(a), get_##p(b), &flags))); \
+        return r;                                                                 \
     }
-#define ONE(id, p, T, op)                                                                          \
-    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t rm)                       \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r, put_##p(rvfp_##op##_##T(get_##p(a), RM, &flags)));                      \
-        return r;                                                                                  \
+#define ONE(id, p, T, op)                                                     \
+    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t rm)  \
+    {                                                                         \
+        uint64_t r;                                                           \
+        WITH_FLAGS(cpu, r, put_##p(rvfp_##op##_##T(get_##p(a), RM, &flags))); \
+        return r;                                                             \
     }
-#define TO_INT(id, p, T, op)                                                                       \
-    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t rm)                       \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r, rvfp_##op##_##T(get_##p(a), RM, &flags));                               \
-        return r;                                                                                  \
+#define TO_INT(id, p, T, op)                                                 \
+    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t rm) \
+    {                                                                        \
+        uint64_t r;                                                          \
+        WITH_FLAGS(cpu, r, rvfp_##op##_##T(get_##p(a), RM, &flags));         \
+        return r;                                                            \
     }
-#define FROM_INT(id, p, T, op)                                                                     \
-    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t rm)                       \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r, put_##p(rvfp_##op##_##T(a, RM, &flags)));                               \
-        return r;                                                                                  \
+#define FROM_INT(id, p, T, op)                                               \
+    static uint64_t id##_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t rm) \
+    {                                                                        \
+        uint64_t r;                                                          \
+        WITH_FLAGS(cpu, r, put_##p(rvfp_##op##_##T(a, RM, &flags)));         \
+        return r;                                                            \
     }
 
-#define FORMAT(p, T)                                                                               \
-    TWO(fadd, p, T, add)                                                                           \
-    TWO(fsub, p, T, sub)                                                                           \
-    TWO(fmul, p, T, mul)                                                                           \
-    TWO(fdiv, p, T, div)                                                                           \
-    ONE(fsqrt, p, T, sqrt)                                                                         \
-    TWO_EXACT(fmin, p, T, min, put_##p)                                                            \
-    TWO_EXACT(fmax, p, T, max, put_##p)                                                            \
-    TWO_EXACT(fminm, p, T, minm, put_##p)                                                          \
-    TWO_EXACT(fmaxm, p, T, maxm, put_##p)                                                          \
-    TWO_EXACT(feq, p, T, eq, )                                                                     \
-    TWO_EXACT(flt, p, T, lt, )                                                                     \
-    TWO_EXACT(fle, p, T, le, )                                                                     \
-    TWO_EXACT(fltq, p, T, ltq, )                                                                   \
-    TWO_EXACT(fleq, p, T, leq, )                                                                   \
-    TO_INT(to_w, p, T, to_i32)                                                                     \
-    TO_INT(to_wu, p, T, to_u32)                                                                    \
-    TO_INT(to_l, p, T, to_i64)                                                                     \
-    TO_INT(to_lu, p, T, to_u64)                                                                    \
-    FROM_INT(from_w, p, T, from_i32)                                                               \
-    FROM_INT(from_wu, p, T, from_u32)                                                              \
-    FROM_INT(from_l, p, T, from_i64)                                                               \
-    FROM_INT(from_lu, p, T, from_u64)                                                              \
-    ONE(fround, p, T, round)                                                                       \
-    ONE(froundnx, p, T, roundnx)                                                                   \
-    static uint64_t fclass_##p(uint64_t a)                                                         \
-    {                                                                                              \
-        return rvfp_class_##T(get_##p(a));                                                         \
-    }                                                                                              \
-    static uint64_t fmadd_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b, uint64_t c,           \
-                              uint64_t rm)                                                         \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r,                                                                         \
-                   put_##p(rvfp_muladd_##T(get_##p(a), get_##p(b), get_##p(c), RM, &flags)));      \
-        return r;                                                                                  \
-    }                                                                                              \
-    /* A product of infinity and zero is invalid; the sum with a NaN would hide it. */             \
-    static uint64_t fma_invalid_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b)                 \
-    {                                                                                              \
-        unsigned classes = (unsigned)(rvfp_class_##T(get_##p(a)) | rvfp_class_##T(get_##p(b)));    \
-        if ((classes & 0x81) && (classes & 0x18)) {                                                \
-            cpu->fflags |= RVFP_NV;                                                                \
-        }                                                                                          \
-        return 0;                                                                                  \
+#define FORMAT(p, T)                                                                            \
+    TWO(fadd, p, T, add)                                                                        \
+    TWO(fsub, p, T, sub)                                                                        \
+    TWO(fmul, p, T, mul)                                                                        \
+    TWO(fdiv, p, T, div)                                                                        \
+    ONE(fsqrt, p, T, sqrt)                                                                      \
+    TWO_EXACT(fmin, p, T, min, put_##p)                                                         \
+    TWO_EXACT(fmax, p, T, max, put_##p)                                                         \
+    TWO_EXACT(fminm, p, T, minm, put_##p)                                                       \
+    TWO_EXACT(fmaxm, p, T, maxm, put_##p)                                                       \
+    TWO_EXACT(feq, p, T, eq, )                                                                  \
+    TWO_EXACT(flt, p, T, lt, )                                                                  \
+    TWO_EXACT(fle, p, T, le, )                                                                  \
+    TWO_EXACT(fltq, p, T, ltq, )                                                                \
+    TWO_EXACT(fleq, p, T, leq, )                                                                \
+    TO_INT(to_w, p, T, to_i32)                                                                  \
+    TO_INT(to_wu, p, T, to_u32)                                                                 \
+    TO_INT(to_l, p, T, to_i64)                                                                  \
+    TO_INT(to_lu, p, T, to_u64)                                                                 \
+    FROM_INT(from_w, p, T, from_i32)                                                            \
+    FROM_INT(from_wu, p, T, from_u32)                                                           \
+    FROM_INT(from_l, p, T, from_i64)                                                            \
+    FROM_INT(from_lu, p, T, from_u64)                                                           \
+    ONE(fround, p, T, round)                                                                    \
+    ONE(froundnx, p, T, roundnx)                                                                \
+    static uint64_t fclass_##p(uint64_t a)                                                      \
+    {                                                                                           \
+        return rvfp_class_##T(get_##p(a));                                                      \
+    }                                                                                           \
+    static uint64_t fmadd_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b, uint64_t c,        \
+                              uint64_t rm)                                                      \
+    {                                                                                           \
+        uint64_t r;                                                                             \
+        WITH_FLAGS(cpu, r,                                                                      \
+                   put_##p(rvfp_muladd_##T(get_##p(a), get_##p(b), get_##p(c), RM, &flags)));   \
+        return r;                                                                               \
+    }                                                                                           \
+    /* A product of infinity and zero is invalid; the sum with a NaN would hide it. */          \
+    static uint64_t fma_invalid_##p(struct riscv_cpu *cpu, uint64_t a, uint64_t b)              \
+    {                                                                                           \
+        unsigned classes = (unsigned)(rvfp_class_##T(get_##p(a)) | rvfp_class_##T(get_##p(b))); \
+        if ((classes & 0x81) && (classes & 0x18)) {                                             \
+            cpu->fflags |= RVFP_NV;                                                             \
+        }                                                                                       \
+        return 0;                                                                               \
     }
 
 FORMAT(s, f32)
@@ -157,12 +158,12 @@ static uint16_t get_bf16(uint64_t x)
 
 #define put_bf16 put_h
 
-#define CONVERT(to, from, TO, FROM)                                                                \
-    static uint64_t rv_helper_fcvt_##to##_##from(struct riscv_cpu *cpu, uint64_t a, uint64_t rm)   \
-    {                                                                                              \
-        uint64_t r;                                                                                \
-        WITH_FLAGS(cpu, r, put_##to(rvfp_cvt_##TO##_##FROM(get_##from(a), RM, &flags)));           \
-        return r;                                                                                  \
+#define CONVERT(to, from, TO, FROM)                                                              \
+    static uint64_t rv_helper_fcvt_##to##_##from(struct riscv_cpu *cpu, uint64_t a, uint64_t rm) \
+    {                                                                                            \
+        uint64_t r;                                                                              \
+        WITH_FLAGS(cpu, r, put_##to(rvfp_cvt_##TO##_##FROM(get_##from(a), RM, &flags)));         \
+        return r;                                                                                \
     }
 CONVERT(s, d, f32, f64)
 CONVERT(d, s, f64, f32)
@@ -190,13 +191,13 @@ static uint64_t rv_helper_fsgnjx_h(uint64_t a, uint64_t b)
 
 /*
  * The counters (docs/user-mode.md says this to users):
- *   time     CLOCK_MONOTONIC in ticks of 100 ns, a rate that real boards have; the frequency is nowhere
- *            visible to user programs on Linux but in the device tree, so any will do
- *   cycle    the host's time-stamp counter
- *   instret  the same: units do not count instructions, and programs only ask that it grows
+ *   time     CLOCK_MONOTONIC in ticks of 100 ns, a rate that real boards have; the frequency is
+ * nowhere visible to user programs on Linux but in the device tree, so any will do cycle    the
+ * host's time-stamp counter instret  the same: units do not count instructions, and programs only
+ * ask that it grows
  *
- * cas128: if the 16 aligned bytes at addr are expected[], they become desired[]; expected[] gets what
- * was there.
+ * cas128: if the 16 aligned bytes at addr are expected[], they become desired[]; expected[] gets
+ * what was there.
  */
 #if defined(__x86_64__)
 static uint64_t rv_helper_rdcycle(void)
@@ -252,7 +253,7 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
 /* Types as HELPER3 names them, in each format. */
 #define TYPE_s_FP  IR_F32
 #define TYPE_d_FP  IR_F64
-#define TYPE_h_FP  IR_F64
+#define TYPE_h_FP  IR_I64
 #define TYPE_s_I64 IR_I64
 #define TYPE_d_I64 IR_I64
 #define TYPE_h_I64 IR_I64
@@ -263,16 +264,16 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
 #define TYPE_d_NO  IR_VOID
 #define TYPE_h_NO  IR_VOID
 
-#define ROW3(p, id, result, effects, n, a, b, c, d)                                                \
-    {#id "_" #p,                                                                                   \
-     (void *)id##_##p,                                                                             \
-     TYPE_##p##_##result,                                                                          \
-     n,                                                                                            \
-     effects,                                                                                      \
+#define ROW3(p, id, result, effects, n, a, b, c, d) \
+    {#id "_" #p,                                    \
+     (void *)id##_##p,                              \
+     TYPE_##p##_##result,                           \
+     n,                                             \
+     effects,                                       \
      {TYPE_##p##_##a, TYPE_##p##_##b, TYPE_##p##_##c, TYPE_##p##_##d}},
 
 const struct ir_helper rv_helpers[RV_HELPER_COUNT] = {
-#define HELPER(id, fn, result, effects, n, ...)                                                    \
+#define HELPER(id, fn, result, effects, n, ...) \
     {#id, (void *)fn, result, n, effects, {__VA_ARGS__}},
 #define HELPER3(...) ROW3(s, __VA_ARGS__) ROW3(d, __VA_ARGS__) ROW3(h, __VA_ARGS__)
 #include "target/riscv/helpers.def"

@@ -7,8 +7,8 @@
 #include "jit/ir/ir.h"
 
 enum rv_helper {
-#define HELPER3(id, ...)     RV_HELPER_##id##_s, RV_HELPER_##id##_d, RV_HELPER_##id##_h,
-#define HELPER(id, ...)      RV_HELPER_##id,
+#define HELPER3(id, ...) RV_HELPER_##id##_s, RV_HELPER_##id##_d, RV_HELPER_##id##_h,
+#define HELPER(id, ...)  RV_HELPER_##id,
 #include "target/riscv/helpers.def"
     RV_HELPER_COUNT
 };

@@ -1,8 +1,9 @@
 /*
  * CPU models and the dependencies between extensions.
  *
- * A model is a list of extensions; the profiles are those mandated for user mode. Switches are resolved
- * together, so their order does not matter: what is asked for stays, and everything else gives way.
+ * A model is a list of extensions; the profiles are those mandated for user mode. Switches are
+ * resolved together, so their order does not matter: what is asked for stays, and everything else
+ * gives way.
  */
 #include "target/riscv/model.h"
 #include <errno.h>
@@ -17,6 +18,7 @@ static const struct {
 #undef RV_EXT
 };
 
+/* clang-format off */
 /* An extension and what it cannot be without. A collection (zkn) needs its members. */
 static const struct {
     uint8_t ext, needs;
@@ -40,10 +42,11 @@ static const struct {
 #define RVA23                                                                                      \
     RVA22 X(zihintntl) X(zicond) X(zimop) X(zcmop) X(zcb) X(zfa) X(zawrs)
 
+/* clang-format on */
+
 static const uint8_t ext_gc[] = {
 #define X(id) RV_EXT_##id,
-    GC
-};
+    GC};
 static const uint8_t ext_rva22[] = {RVA22};
 static const uint8_t ext_rva23[] = {RVA23};
 #undef X
@@ -59,6 +62,7 @@ static const struct model {
     unsigned count;
     const char *help;
 } models[] = {
+/* clang-format off */
 #define MODEL(name, list, help) {name, list, sizeof(list), help},
     MODEL("rv64", ext_all, "everything below (the default)")
     MODEL("rv64gc", ext_gc, "i m a f d c zicsr zifencei")
@@ -66,6 +70,7 @@ static const struct model {
     MODEL("rva23u64", ext_rva23, "the RVA23U64 profile, without its vector extensions")
     MODEL("max", ext_all, "everything below")
 #undef MODEL
+    /* clang-format on */
 };
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
@@ -110,8 +115,8 @@ static void unknown(char *error, size_t size, const char *what, const char *text
                     bool of_models)
 {
     unsigned count = of_models ? COUNT(models) : RV_EXT_COUNT;
-    size_t used = (size_t)snprintf(error, size, "unknown %s '%.*s': known are", what, (int)length,
-                                   text);
+    size_t used =
+        (size_t)snprintf(error, size, "unknown %s '%.*s': known are", what, (int)length, text);
 
     for (unsigned n = 0; n < count && used < size; n++) {
         used += (size_t)snprintf(error + used, size - used, "%s %s", n ? "," : "",

@@ -8,9 +8,9 @@
 #include "target/riscv/cpu.h"
 
 /*
- * Reads "MODEL[,EXT=on|off|true|false]..." into *set. An empty model is the default one. Switching an
- * extension on brings what it needs, switching one off takes away what needs it, unless that was asked
- * for in the same text. Returns 0, or -EINVAL with a one-line message in error[].
+ * Reads "MODEL[,EXT=on|off|true|false]..." into *set. An empty model is the default one. Switching
+ * an extension on brings what it needs, switching one off takes away what needs it, unless that was
+ * asked for in the same text. Returns 0, or -EINVAL with a one-line message in error[].
  */
 int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t error_size);
 

@@ -1,6 +1,7 @@
 /*
- * Fields are filled in by their letter in the row's pattern; then the encoding is decoded, and drawn
- * again if that shows an operand that the options forbid (a compressed access through x2, say).
+ * Fields are filled in by their letter in the row's pattern; then the encoding is decoded, and
+ * drawn again if that shows an operand that the options forbid (a compressed access through x2,
+ * say).
  */
 #include "target/riscv/random.h"
 #include <string.h>

@@ -2,7 +2,8 @@
  * Random instructions drawn from the decode table, for differential tests and fuzzers.
  *
  * Every enabled row is equally likely, so a new instruction is tested the day its row is written.
- * Operands are biased towards what goes wrong: equal registers, x0, few registers, extreme immediates.
+ * Operands are biased towards what goes wrong: equal registers, x0, few registers, extreme
+ * immediates.
  */
 #ifndef TINAMOU_TARGET_RISCV_RANDOM_H
 #define TINAMOU_TARGET_RISCV_RANDOM_H
@@ -12,7 +13,8 @@
 #include "target/riscv/cpu.h"
 #include "target/riscv/decode.h"
 
-/* A generator of random numbers: splitmix64. Any state is a good seed; equal seeds, equal streams. */
+/* A generator of random numbers: splitmix64. Any state is a good seed; equal seeds, equal streams.
+ */
 struct rv_random {
     uint64_t state;
 };
@@ -30,11 +32,11 @@ enum rv_class {
 
 struct rv_random_options {
     const struct rv_ext_set *ext;
-    unsigned classes;    /* enum rv_class, OR-ed */
-    uint32_t bases;      /* x registers that hold good addresses: accesses use only these, nothing
-                          * writes them; 0: any register, any address */
-    uint32_t keep;       /* x registers that nothing may write */
-    bool reserved_rm;    /* also rounding modes that are reserved */
+    unsigned classes; /* enum rv_class, OR-ed */
+    uint32_t bases;   /* x registers that hold good addresses: accesses use only these, nothing
+                       * writes them; 0: any register, any address */
+    uint32_t keep;    /* x registers that nothing may write */
+    bool reserved_rm; /* also rounding modes that are reserved */
 };
 
 enum rv_class rv_row_class(const struct rv_row *row);

@@ -1,9 +1,9 @@
 /*
  * The riscv64 target: what the vCPU contract (cpu/cpu.h) asks of a target, put together.
  *
- * Ranks of the globals: the order in which a back end pins them, integers and floating point counted
- * separately. Arguments come first, since calls pass through units; then what compilers keep loop
- * state in. gp and tp are read rarely and come last.
+ * Ranks of the globals: the order in which a back end pins them, integers and floating point
+ * counted separately. Arguments come first, since calls pass through units; then what compilers
+ * keep loop state in. gp and tp are read rarely and come last.
  */
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +17,7 @@
 #include <xmmintrin.h>
 #endif
 
+/* clang-format off */
 #define X(n, name, rank) {name, offsetof(struct riscv_cpu, x) + 8 * (n), IR_I64, rank}
 #define F(n, name, rank) {name, offsetof(struct riscv_cpu, f) + 8 * (n), IR_F64, rank}
 
@@ -38,6 +39,7 @@ static const struct ir_global globals[] = {
 };
 #undef X
 #undef F
+/* clang-format on */
 
 _Static_assert(BITS_ARRAY_SIZE(globals) == RV_GLOBAL_COUNT, "globals");
 
@@ -50,6 +52,7 @@ static const struct ir_target ir = {
     .pc_offset = offsetof(struct riscv_cpu, pc),
 };
 
+/* clang-format off */
 #define X(n, name) {name, offsetof(struct riscv_cpu, x) + 8 * (n), 8}
 #define F(n, name) {name, offsetof(struct riscv_cpu, f) + 8 * (n), 8}
 
@@ -72,6 +75,7 @@ static const struct cpu_register registers[] = {
 };
 #undef X
 #undef F
+/* clang-format on */
 
 static void reset(struct cpu *cpu)
 {
@@ -115,8 +119,8 @@ static unsigned disassemble(const struct cpu *cpu, uint64_t pc, const uint8_t *b
 /*
  * The host's floating-point environment. MXCSR's sticky flags are the guest's accrued flags while
  * generated code runs; the state's are OR-ed in whenever somebody looks. load_fpu sets the guest's
- * rounding mode with all exceptions masked and clears the host's flags; save_fpu moves them into the
- * state and puts the host's defaults back, so C code in between computes as it expects to.
+ * rounding mode with all exceptions masked and clears the host's flags; save_fpu moves them into
+ * the state and puts the host's defaults back, so C code in between computes as it expects to.
  */
 #if defined(__x86_64__)
 enum { MXCSR_DEFAULT = 0x1f80 };

@@ -2,8 +2,8 @@
  * A, Zabha, Zacas.
  *
  * Every atomic operation that writes is a locked operation of the host, which orders it against
- * everything: aq and rl ask for nothing more. LR is a plain load, and needs a barrier before it only
- * if rl is set (an earlier store must not be overtaken).
+ * everything: aq and rl ask for nothing more. LR is a plain load, and needs a barrier before it
+ * only if rl is set (an earlier store must not be overtaken).
  *
  * LR/SC is compare-and-swap: LR notes address and value, SC stores if memory still holds the value.
  * That admits an ABA success which real reservations would not; no program can rely on seeing the
@@ -102,8 +102,8 @@ void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
 
 /*
  * If the address is not the reserved one, memory must not be touched: that case leaves the unit for
- * the next instruction, with rd = 1. Behind that side exit rd gets its old value back, so that a fault
- * of the compare-and-swap finds the registers as they were before the instruction.
+ * the next instruction, with rd = 1. Behind that side exit rd gets its old value back, so that a
+ * fault of the compare-and-swap finds the registers as they were before the instruction.
  */
 void rv_trans_sc(struct rv_trans *t, const struct rv_insn *i)
 {

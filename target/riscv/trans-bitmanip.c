@@ -83,14 +83,14 @@ static void bset(struct rv_trans *t, const struct rv_insn *i, ir_ref bit)
     rv_set_x(t, i->rd, ir_bin(t->b, IR_or, rv_get_x(t, i->rs1), mask(t, bit)));
 }
 
-#define SINGLE_BIT(op)                                                                             \
-    void rv_trans_##op(struct rv_trans *t, const struct rv_insn *i)                                \
-    {                                                                                              \
-        op(t, i, rv_get_x(t, i->rs2));                                                             \
-    }                                                                                              \
-    void rv_trans_##op##i(struct rv_trans *t, const struct rv_insn *i)                             \
-    {                                                                                              \
-        op(t, i, ir_i64(t->b, i->imm));                                                            \
+#define SINGLE_BIT(op)                                                 \
+    void rv_trans_##op(struct rv_trans *t, const struct rv_insn *i)    \
+    {                                                                  \
+        op(t, i, rv_get_x(t, i->rs2));                                 \
+    }                                                                  \
+    void rv_trans_##op##i(struct rv_trans *t, const struct rv_insn *i) \
+    {                                                                  \
+        op(t, i, ir_i64(t->b, i->imm));                                \
     }
 SINGLE_BIT(bclr)
 SINGLE_BIT(bext)

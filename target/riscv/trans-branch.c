@@ -2,8 +2,9 @@
  * Jumps and branches.
  *
  * Which jumps are calls and returns is told by the registers, as the manual's return-address stack
- * hints have it (table in "Unconditional Jumps"): x1 and x5 are link registers. A coroutine swap (rd and
- * rs1 both links, and different) is taken as a call; a wrong guess costs time, not correctness.
+ * hints have it (table in "Unconditional Jumps"): x1 and x5 are link registers. A coroutine swap
+ * (rd and rs1 both links, and different) is taken as a call; a wrong guess costs time, not
+ * correctness.
  *
  * Without the C extension a target must be a multiple of four, and the jump itself traps.
  */

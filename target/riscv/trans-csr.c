@@ -1,17 +1,26 @@
 /*
  * Environment calls, CSRs, and the vDSO's host calls.
  *
- * User mode has two families of CSRs: the floating-point ones and the read-only counters. The accrued
- * flags are the union of the state's `fflags` and the host's sticky flags; writing them puts the new
- * value into the state and clears the host's. frm is in the state, and the host's rounding mode
- * follows it where the host has that mode; otherwise RV_MODE_FRM_SOFT is part of the mode word, and
- * units made for it round in software. A change of the mode word leaves for the run loop.
+ * User mode has two families of CSRs: the floating-point ones and the read-only counters. The
+ * accrued flags are the union of the state's `fflags` and the host's sticky flags; writing them
+ * puts the new value into the state and clears the host's. frm is in the state, and the host's
+ * rounding mode follows it where the host has that mode; otherwise RV_MODE_FRM_SOFT is part of the
+ * mode word, and units made for it round in software. A change of the mode word leaves for the run
+ * loop.
  */
 #include "target/riscv/helper.h"
 #include "target/riscv/trans.h"
 
-enum { CSR_FFLAGS = 1, CSR_FRM = 2, CSR_FCSR = 3, CSR_CYCLE = 0xc00, CSR_TIME, CSR_INSTRET, CSR_HPM3,
-       CSR_HPM31 = 0xc1f };
+enum {
+    CSR_FFLAGS = 1,
+    CSR_FRM = 2,
+    CSR_FCSR = 3,
+    CSR_CYCLE = 0xc00,
+    CSR_TIME,
+    CSR_INSTRET,
+    CSR_HPM3,
+    CSR_HPM31 = 0xc1f
+};
 
 void rv_trans_ecall(struct rv_trans *t, const struct rv_insn *i)
 {
@@ -23,7 +32,8 @@ void rv_trans_ebreak(struct rv_trans *t, const struct rv_insn *i)
     ir_exit_loop(t->b, CPU_EXIT_BREAKPOINT, t->pc);
 }
 
-/* The vDSO is ours: its code may call the host's clocks. imm is the number, a0 to a2 the arguments. */
+/* The vDSO is ours: its code may call the host's clocks. imm is the number, a0 to a2 the arguments.
+ */
 void rv_trans_host_call(struct rv_trans *t, const struct rv_insn *i)
 {
     ir_ref args[4];

@@ -1,18 +1,18 @@
 /*
  * F, D, Zfh, Zfhmin, Zfbfmin, Zfa.
  *
- * Single and double precision run on the host's unit where the result and the flags are provably the
- * guest's: arithmetic with the dynamic rounding mode while the host rounds as frm says. A static
- * rounding mode, frm = RMM, and half precision go to the integer routines (softfp.h), and so does
- * everything when the hostfp optimisation is off, which makes those routines an oracle.
+ * Single and double precision run on the host's unit where the result and the flags are provably
+ * the guest's: arithmetic with the dynamic rounding mode while the host rounds as frm says. A
+ * static rounding mode, frm = RMM, and half precision go to the integer routines (softfp.h), and so
+ * does everything when the hostfp optimisation is off, which makes those routines an oracle.
  *
  * Where the host differs, and what is done:
  *   - arithmetic NaNs are not canonical: the builder makes them so before they are seen
- *   - fused multiply-add of infinity by zero plus a quiet NaN is invalid here, silent on x86: a helper
- *     looks at it when the addend is a NaN
- *   - conversions to integers give the most negative number for what does not fit: then a helper does
- *     it again. Both raise invalid, and nothing else, for what does not fit; a value that fits raises
- *     inexact in both.
+ *   - fused multiply-add of infinity by zero plus a quiet NaN is invalid here, silent on x86: a
+ * helper looks at it when the addend is a NaN
+ *   - conversions to integers give the most negative number for what does not fit: then a helper
+ * does it again. Both raise invalid, and nothing else, for what does not fit; a value that fits
+ * raises inexact in both.
  *   - conversions to unsigned are done as to i64 where the operand surely fits, else by the helper
  *   - minimum and maximum of equal values or NaNs: the helper
  *
@@ -20,32 +20,11 @@
  */
 #include "target/riscv/helper.h"
 #include "target/riscv/trans.h"
-#include "jit/opt/options.h"
 #include "target/riscv/softfp.h"
 
 static enum rv_fp format_of(const struct rv_insn *i)
 {
     return (enum rv_fp)(i->bits >> 25 & 3);
-}
-
-/* Reads an operand: f32, f64, or for half precision the raw register. */
-static ir_ref get_f(struct rv_trans *t, enum rv_fp format, unsigned n)
-{
-    ir_ref raw = ir_get(t->b, rv_global_f(n));
-
-    switch (format) {
-    case RV_FP_S:
-        return ir_op1(t->b, IR_funbox, IR_F32, raw);
-    case RV_FP_D:
-        return raw;
-    default:
-        return ir_fvisible(t->b, IR_F64, raw);
-    }
-}
-
-static void set_f(struct rv_trans *t, unsigned n, ir_ref value)
-{
-    ir_set(t->b, rv_global_f(n), value);
 }
 
 /* The register's bits as i64, boxed and canonical. */
@@ -54,14 +33,35 @@ static ir_ref get_raw(struct rv_trans *t, unsigned n)
     return ir_bitcast(t->b, IR_I64, ir_fvisible(t->b, IR_F64, ir_get(t->b, rv_global_f(n))));
 }
 
+/* Reads an operand: f32, f64, or for half precision the raw register as i64. */
+static ir_ref get_f(struct rv_trans *t, enum rv_fp format, unsigned n)
+{
+    switch (format) {
+    case RV_FP_S:
+        return ir_op1(t->b, IR_funbox, IR_F32, ir_get(t->b, rv_global_f(n)));
+    case RV_FP_D:
+        return ir_get(t->b, rv_global_f(n));
+    default:
+        return get_raw(t, n);
+    }
+}
+
+static void set_f(struct rv_trans *t, unsigned n, ir_ref value)
+{
+    if (ir_type_of(t->b, value) == IR_I64) {
+        value = ir_bitcast(t->b, IR_F64, value);
+    }
+    ir_set(t->b, rv_global_f(n), value);
+}
+
 enum rounding {
     ROUND_ILLEGAL, /* the unit has been ended */
     ROUND_HOST,
     ROUND_SOFT
 };
 
-/* How an instruction with an rm field rounds. *rm is the field as an i32, for helpers, which take 7 as
- * frm. */
+/* How an instruction with an rm field rounds. *rm is the field as an i32, for helpers, which take 7
+ * as frm. */
 static enum rounding rounding(struct rv_trans *t, const struct rv_insn *i, ir_ref *rm)
 {
     bool soft = t->mode & RV_MODE_FRM_SOFT;
@@ -74,7 +74,7 @@ static enum rounding rounding(struct rv_trans *t, const struct rv_insn *i, ir_re
     if (i->rm < 5) {
         return ROUND_SOFT;
     }
-    if (!soft && t->b->options->hostfp) {
+    if (!soft && ir_build_hostfp(t->b)) {
         return ROUND_HOST;
     }
     if (soft) {
@@ -97,7 +97,7 @@ static bool check_rm(struct rv_trans *t, const struct rv_insn *i)
 
 static bool host(const struct rv_trans *t, enum rv_fp format)
 {
-    return t->b->options->hostfp && format != RV_FP_H;
+    return ir_build_hostfp(t->b) && format != RV_FP_H;
 }
 
 /* ---- loads, stores, moves -------------------------------------------------------------------- */
@@ -105,8 +105,7 @@ static bool host(const struct rv_trans *t, enum rv_fp format)
 /* i64 bits of a half, boxed. */
 static ir_ref box_h(struct rv_trans *t, ir_ref bits)
 {
-    bits = ir_bini(t->b, IR_or, bits, ~INT64_C(0xffff));
-    return ir_bitcast(t->b, IR_F64, bits);
+    return ir_bini(t->b, IR_or, bits, ~INT64_C(0xffff));
 }
 
 void rv_trans_fload(struct rv_trans *t, const struct rv_insn *i)
@@ -383,8 +382,8 @@ void rv_trans_fround(struct rv_trans *t, const struct rv_insn *i)
 
 /* ---- conversions ----------------------------------------------------------------------------- */
 
-/* To unsigned, on the host: the operand is replaced by zero where it may not fit, so that no flag is
- * raised that the helper would not; then the helper's result counts. */
+/* To unsigned, on the host: the operand is replaced by zero where it may not fit, so that no flag
+ * is raised that the helper would not; then the helper's result counts. */
 static ir_ref to_unsigned(struct rv_trans *t, enum rv_fp format, ir_ref a, bool wide, bool rtz,
                           unsigned helper, ir_ref rm)
 {
@@ -400,8 +399,8 @@ static ir_ref to_unsigned(struct rv_trans *t, enum rv_fp format, ir_ref a, bool 
     }
     fits = ir_bin(t->b, IR_and, ir_fcmp(t->b, IR_FLEQ, ir_fconst(t->b, type, 0), a),
                   ir_fcmp(t->b, IR_FLTQ, a, ir_fconst(t->b, type, limit)));
-    safe = ir_select(t->b, fits, ir_bitcast(t->b, bits, a),
-                     bits == IR_I32 ? ir_i32(t->b, 0) : zero);
+    safe =
+        ir_select(t->b, fits, ir_bitcast(t->b, bits, a), bits == IR_I32 ? ir_i32(t->b, 0) : zero);
     r = ir_f2i(t->b, IR_I64, ir_bitcast(t->b, type, safe), rtz);
     if (!wide) {
         r = ir_sext(t->b, ir_trunc(t->b, r));
@@ -533,10 +532,16 @@ void rv_trans_fcvt_h(struct rv_trans *t, const struct rv_insn *i)
     if (rounding(t, i, &rm) == ROUND_ILLEGAL) {
         return;
     }
-    if (rv_helpers[helper].args[0] == IR_F32) {
+    switch (rv_helpers[helper].args[0]) {
+    case IR_F32:
         a = get_f(t, RV_FP_S, i->rs1);
-    } else {
-        a = ir_fvisible(t->b, IR_F64, ir_get(t->b, rv_global_f(i->rs1)));
+        break;
+    case IR_F64:
+        a = get_f(t, RV_FP_D, i->rs1);
+        break;
+    default:
+        a = get_f(t, RV_FP_H, i->rs1);
+        break;
     }
     set_f(t, i->rd, ir_call(t->b, helper, 2, (ir_ref[]){a, rm}));
 }

@@ -18,8 +18,9 @@ void rv_trans_store(struct rv_trans *t, const struct rv_insn *i)
     ir_store(t->b, (unsigned)i->row->arg, base, i->imm, rv_get_x(t, i->rs2));
 }
 
-/* imm: fm, predecessor set, successor set (i o r w each). Only an order of earlier stores before later
- * loads needs more than a host with total store order gives for nothing. I/O counts as memory. */
+/* imm: fm, predecessor set, successor set (i o r w each). Only an order of earlier stores before
+ * later loads needs more than a host with total store order gives for nothing. I/O counts as
+ * memory. */
 void rv_trans_fence(struct rv_trans *t, const struct rv_insn *i)
 {
     bool writes_before = i->imm >> 4 & 5, reads_after = i->imm & 10;

@@ -2,7 +2,8 @@
  * What the files of the translator share. A translate function writes the IR of one instruction; it
  * gets the operands from the decoder and everything else from struct rv_trans. It may end the unit.
  *
- * An encoding that turns out to be reserved is handed to rv_trans_illegal() before anything was set.
+ * An encoding that turns out to be reserved is handed to rv_trans_illegal() before anything was
+ * set.
  */
 #ifndef TINAMOU_TARGET_RISCV_TRANS_H
 #define TINAMOU_TARGET_RISCV_TRANS_H

@@ -1,26 +1,26 @@
 /*
  * The translation loop: from guest code to a unit.
  *
- * A unit goes on until an instruction ends it (a jump, a backward branch, a trap), or a limit does. A
- * forward branch becomes a side exit and the main line goes on behind it. Code is read in pieces that
- * end with a page, so that nothing is read of a page before the unit gets there. If an instruction
- * behind the first can't be fetched, the unit ends before it: the fault belongs to the unit that
- * starts there, if control ever reaches it.
+ * A unit goes on until an instruction ends it (a jump, a backward branch, a trap), or a limit does.
+ * A forward branch becomes a side exit and the main line goes on behind it. Code is read in pieces
+ * that end with a page, so that nothing is read of a page before the unit gets there. If an
+ * instruction behind the first can't be fetched, the unit ends before it: the fault belongs to the
+ * unit that starts there, if control ever reaches it.
  */
 #include <string.h>
 #include "target/riscv/trans.h"
 
 enum {
     MAX_INSNS = 64,
-    MAX_OPS = 1500,    /* ends a unit of instructions that take many ops each */
-    PIECE = 64,        /* bytes fetched at a time */
+    MAX_OPS = 1500, /* ends a unit of instructions that take many ops each */
+    PIECE = 64,     /* bytes fetched at a time */
     PAGE = 4096,
 };
 
 struct fetcher {
     struct cpu_translate *request;
-    uint64_t start;      /* guest address of bytes[0] */
-    unsigned count;      /* of valid bytes */
+    uint64_t start; /* guest address of bytes[0] */
+    unsigned count; /* of valid bytes */
     uint8_t bytes[PIECE];
 };
 

@@ -115,33 +115,33 @@ struct expansion {
 
 /* From the tables of the manual's "C" chapter; 255 for a field that does not matter. */
 static const struct expansion expansions[] = {
-    {0x0808, "addi", 10, 2, 255, 16},        {0x1fe0, "addi", 8, 2, 255, 1020},
-    {0x4108, "lw", 10, 10, 255, 0},          {0x5dfc, "lw", 15, 11, 255, 124},
-    {0x7dfc, "ld", 15, 11, 255, 248},        {0xddfc, "sw", 255, 11, 15, 124},
-    {0xfdfc, "sd", 255, 11, 15, 248},        {0x3dfc, "fld", 15, 11, 255, 248},
-    {0xbdfc, "fsd", 255, 11, 15, 248},       {0x0505, "addi", 10, 10, 255, 1},
-    {0x157d, "addi", 10, 10, 255, -1},       {0x357d, "addiw", 10, 10, 255, -1},
-    {0x557d, "addi", 10, 0, 255, -1},        {0x757d, "lui", 10, 255, 255, -4096},
-    {0x6505, "lui", 10, 255, 255, 4096},     {0x7139, "addi", 2, 2, 255, -64},
-    {0x617d, "addi", 2, 2, 255, 496},        {0x9105, "srli", 10, 10, 255, 33},
-    {0x8505, "srai", 10, 10, 255, 1},        {0x997d, "andi", 10, 10, 255, -1},
-    {0x8d0d, "sub", 10, 10, 11, 255},        {0x8d2d, "xor", 10, 10, 11, 255},
-    {0x8d4d, "or", 10, 10, 11, 255},         {0x8d6d, "and", 10, 10, 11, 255},
-    {0x9d0d, "subw", 10, 10, 11, 255},       {0x9d2d, "addw", 10, 10, 11, 255},
-    {0x9d4d, "mul", 10, 10, 11, 255},        {0x9d61, "andi", 10, 10, 255, 255},
-    {0x9d65, "sext.b", 10, 10, 255, 255},    {0x9d69, "zext.h", 10, 10, 255, 255},
-    {0x9d6d, "sext.h", 10, 10, 255, 255},    {0x9d71, "add.uw", 10, 10, 0, 255},
-    {0x9d75, "xori", 10, 10, 255, -1},       {0xb001, "jal", 0, 255, 255, -2048},
-    {0xaffd, "jal", 0, 255, 255, 2046},      {0xd101, "beq", 255, 10, 0, -256},
-    {0xed7d, "bne", 255, 10, 0, 254},        {0x157e, "slli", 10, 10, 255, 63},
-    {0x557e, "lw", 10, 2, 255, 252},         {0x757e, "ld", 10, 2, 255, 504},
-    {0x357e, "fld", 10, 2, 255, 504},        {0xdfaa, "sw", 255, 2, 10, 252},
-    {0xffaa, "sd", 255, 2, 10, 504},         {0xbfaa, "fsd", 255, 2, 10, 504},
-    {0x8082, "jalr", 0, 1, 255, 0},          {0x9502, "jalr", 1, 10, 255, 0},
-    {0x852e, "add", 10, 0, 11, 255},         {0x952e, "add", 10, 10, 11, 255},
-    {0x9002, "ebreak", 255, 255, 255, 255},  {0x8128, "lbu", 10, 10, 255, 2},
-    {0x8548, "lh", 10, 10, 255, 0},          {0x8528, "lhu", 10, 10, 255, 2},
-    {0x8928, "sb", 255, 10, 10, 2},          {0x8d28, "sh", 255, 10, 10, 2},
+    {0x0808, "addi", 10, 2, 255, 16},       {0x1fe0, "addi", 8, 2, 255, 1020},
+    {0x4108, "lw", 10, 10, 255, 0},         {0x5dfc, "lw", 15, 11, 255, 124},
+    {0x7dfc, "ld", 15, 11, 255, 248},       {0xddfc, "sw", 255, 11, 15, 124},
+    {0xfdfc, "sd", 255, 11, 15, 248},       {0x3dfc, "fld", 15, 11, 255, 248},
+    {0xbdfc, "fsd", 255, 11, 15, 248},      {0x0505, "addi", 10, 10, 255, 1},
+    {0x157d, "addi", 10, 10, 255, -1},      {0x357d, "addiw", 10, 10, 255, -1},
+    {0x557d, "addi", 10, 0, 255, -1},       {0x757d, "lui", 10, 255, 255, -4096},
+    {0x6505, "lui", 10, 255, 255, 4096},    {0x7139, "addi", 2, 2, 255, -64},
+    {0x617d, "addi", 2, 2, 255, 496},       {0x9105, "srli", 10, 10, 255, 33},
+    {0x8505, "srai", 10, 10, 255, 1},       {0x997d, "andi", 10, 10, 255, -1},
+    {0x8d0d, "sub", 10, 10, 11, 255},       {0x8d2d, "xor", 10, 10, 11, 255},
+    {0x8d4d, "or", 10, 10, 11, 255},        {0x8d6d, "and", 10, 10, 11, 255},
+    {0x9d0d, "subw", 10, 10, 11, 255},      {0x9d2d, "addw", 10, 10, 11, 255},
+    {0x9d4d, "mul", 10, 10, 11, 255},       {0x9d61, "andi", 10, 10, 255, 255},
+    {0x9d65, "sext.b", 10, 10, 255, 255},   {0x9d69, "zext.h", 10, 10, 255, 255},
+    {0x9d6d, "sext.h", 10, 10, 255, 255},   {0x9d71, "add.uw", 10, 10, 0, 255},
+    {0x9d75, "xori", 10, 10, 255, -1},      {0xb001, "jal", 0, 255, 255, -2048},
+    {0xaffd, "jal", 0, 255, 255, 2046},     {0xd101, "beq", 255, 10, 0, -256},
+    {0xed7d, "bne", 255, 10, 0, 254},       {0x157e, "slli", 10, 10, 255, 63},
+    {0x557e, "lw", 10, 2, 255, 252},        {0x757e, "ld", 10, 2, 255, 504},
+    {0x357e, "fld", 10, 2, 255, 504},       {0xdfaa, "sw", 255, 2, 10, 252},
+    {0xffaa, "sd", 255, 2, 10, 504},        {0xbfaa, "fsd", 255, 2, 10, 504},
+    {0x8082, "jalr", 0, 1, 255, 0},         {0x9502, "jalr", 1, 10, 255, 0},
+    {0x852e, "add", 10, 0, 11, 255},        {0x952e, "add", 10, 10, 11, 255},
+    {0x9002, "ebreak", 255, 255, 255, 255}, {0x8128, "lbu", 10, 10, 255, 2},
+    {0x8548, "lh", 10, 10, 255, 0},         {0x8528, "lhu", 10, 10, 255, 2},
+    {0x8928, "sb", 255, 10, 10, 2},         {0x8d28, "sh", 255, 10, 10, 2},
 };
 
 static const struct rv_row *row_of(const char *name)
@@ -187,16 +187,16 @@ static void gate(const char *model, uint32_t bits, bool expected)
 
 static void gates(void)
 {
-    gate("rv64gc", 0x20b52533, false);            /* sh1add */
+    gate("rv64gc", 0x20b52533, false); /* sh1add */
     gate("rv64gc,zba=on", 0x20b52533, true);
-    gate("rv64gc,zbkb=on", 0x40b57533, true);     /* andn: zbb or zbkb */
+    gate("rv64gc,zbkb=on", 0x40b57533, true); /* andn: zbb or zbkb */
     gate("rv64gc", 0x40b57533, false);
-    gate("rv64,d=off", 0x2108, false);            /* c.fld: c and d */
+    gate("rv64,d=off", 0x2108, false); /* c.fld: c and d */
     gate("rv64,c=off", 0x0505, false);
-    gate("rv64gc,zbkb=on", 0x0805453b, true);     /* packw with x0, also zext.h */
-    gate("rv64gc,zcb=on", 0x9d4d, true);          /* c.mul: zcb and m */
+    gate("rv64gc,zbkb=on", 0x0805453b, true); /* packw with x0, also zext.h */
+    gate("rv64gc,zcb=on", 0x9d4d, true);      /* c.mul: zcb and m */
     gate("rv64,m=off", 0x9d4d, false);
-    gate("rv64,zcmop=off", 0x6081, false);        /* c.mop.1 */
+    gate("rv64,zcmop=off", 0x6081, false); /* c.mop.1 */
     gate("rv64", 0x6081, true);
 }
 
@@ -238,8 +238,7 @@ static void texts(void)
 static void streams(void)
 {
     struct rv_random random = {7}, same = {7};
-    struct rv_random_options options = {
-        .ext = &all, .classes = RV_CLASS_COMPUTE | RV_CLASS_MEMORY};
+    struct rv_random_options options = {.ext = &all, .classes = RV_CLASS_COMPUTE | RV_CLASS_MEMORY};
     unsigned char *seen = calloc(rv_row_count, 1);
     unsigned wrong = 0, missing = 0, different = 0;
 

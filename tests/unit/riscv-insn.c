@@ -25,7 +25,7 @@ struct vector {
 };
 
 static const struct vector vectors[] = {
-#define VECTOR(name, bits, memory, a, b, c, d, fcsr, x, f, fcsr_out, m0, m1)                       \
+#define VECTOR(name, bits, memory, a, b, c, d, fcsr, x, f, fcsr_out, m0, m1) \
     {name, bits, memory, {a, b, c, d}, fcsr, x, f, fcsr_out, {m0, m1}},
 #include "tests/unit/riscv-vectors.def"
 #undef VECTOR
@@ -197,10 +197,12 @@ static void run_vectors(const char *how)
 static void coverage(void)
 {
     static const char *const elsewhere[] = {
-        "auipc", "jal",     "jalr",    "beq",       "bne",    "blt",     "bge",    "bltu",
-        "bgeu",  "fence",   "ecall",   "ebreak",    "wrs.nto", "wrs.sto", "pause", "fence.tso",
-        "fence.i", "host.call", "amocas.q", "cbo.inval", "c.unimp", "c.reserved", "c.addi16sp",
-        "c.j",   "c.beqz",  "c.bnez",  "c.jr",      "c.jalr", "c.ebreak",
+        "auipc",      "jal",        "jalr",       "beq",       "bne",      "blt",       "bge",
+        "bltu",       "bgeu",       "fence",      "ecall",     "ebreak",   "wrs.nto",   "wrs.sto",
+        "pause",      "fence.tso",  "fence.i",    "host.call", "amocas.q", "cbo.inval", "c.unimp",
+        "c.reserved", "c.addi16sp", "c.addi4spn", "sc.w",      "sc.d",     "cbo.clean", "cbo.flush",
+        "prefetch.i", "prefetch.r", "prefetch.w", "c.nop",     "c.mop.",   "c.j",       "c.beqz",
+        "c.bnez",     "c.jr",       "c.jalr",     "c.ebreak",
     };
     unsigned missing = 0;
 
@@ -259,11 +261,11 @@ static void jumps(void)
         uint64_t a, c;
         bool taken;
     } branches[] = {
-        {0x00b50863, 1, 1, true},  {0x00b50863, 1, 2, false},  {0x00b51863, 1, 2, true},
-        {0x00b51863, 2, 2, false}, {0x00b54863, -1, 1, true},  {0x00b54863, 1, -1, false},
-        {0x00b55863, 1, -1, true}, {0x00b55863, -1, 1, false}, {0x00b56863, 1, -1, true},
-        {0x00b56863, -1, 1, false}, {0x00b57863, -1, 1, true}, {0x00b57863, 1, -1, false},
-        {0xc901, 0, 0, true},      {0xc901, 1, 0, false},      {0xe901, 1, 0, true},
+        {0x00b50863, 1, 1, true},   {0x00b50863, 1, 2, false},  {0x00b51863, 1, 2, true},
+        {0x00b51863, 2, 2, false},  {0x00b54863, -1, 1, true},  {0x00b54863, 1, -1, false},
+        {0x00b55863, 1, -1, true},  {0x00b55863, -1, 1, false}, {0x00b56863, 1, -1, true},
+        {0x00b56863, -1, 1, false}, {0x00b57863, -1, 1, true},  {0x00b57863, 1, -1, false},
+        {0xc901, 0, 0, true},       {0xc901, 1, 0, false},      {0xe901, 1, 0, true},
         {0xe901, 0, 0, false},
     };
     for (unsigned n = 0; n < 2 * sizeof(branches) / sizeof(branches[0]); n++) {
@@ -276,8 +278,7 @@ static void jumps(void)
         cpu->x[10] = branches[n / 2].a;
         cpu->x[11] = branches[n / 2].c;
         rv_disassemble(bits, CODE, text, sizeof(text));
-        tap_ok(run(max) &&
-                   left.pc == CODE + (branches[n / 2].taken ? 16 : rv_length(bits)),
+        tap_ok(run(max) && left.pc == CODE + (branches[n / 2].taken ? 16 : rv_length(bits)),
                "%s %s, %s", text, branches[n / 2].taken ? "taken" : "not taken",
                max == 1 ? "alone" : "in a long unit");
     }
@@ -295,8 +296,8 @@ static void trap(uint32_t bits, unsigned reason, uint64_t pc, uint64_t arg, cons
     add(0x0505); /* c.addi a0,1: must have happened */
     add(bits);
     cpu->x[11] = (uintptr_t)buffer + 1;
-    tap_ok(run(64) && left.op == IR_exit_loop && left.reason == reason && left.pc == CODE + 2 + pc &&
-               cpu->x[10] == 1 && cpu->pc == left.pc,
+    tap_ok(run(64) && left.op == IR_exit_loop && left.reason == reason &&
+               left.pc == CODE + 2 + pc && cpu->x[10] == 1 && cpu->pc == left.pc,
            "%s", what);
     if (arg) {
         tap_ok(cpu->common.exit_arg == arg, "and the argument is %lx", arg);
@@ -390,8 +391,10 @@ static void sequences(void)
     clear();
     add(0x00001517); /* auipc a0,1 */
     add(0x6105);     /* c.addi16sp 32 */
-    tap_ok(run(2) && cpu->x[10] == CODE + 0x1000 && cpu->x[2] == (uintptr_t)buffer + 32,
-           "auipc, c.addi16sp");
+    add(0x080c);     /* c.addi4spn a1,sp,16 */
+    tap_ok(run(3) && cpu->x[10] == CODE + 0x1000 && cpu->x[2] == (uintptr_t)buffer + 32 &&
+               cpu->x[11] == (uintptr_t)buffer + 48,
+           "auipc, c.addi16sp, c.addi4spn");
 
     clear();
     add(0x1005b52f); /* lr.d a0,(a1) */
@@ -453,7 +456,8 @@ static void sequences(void)
     add(0x0045a00f); /* cbo.zero (a1) */
     memset(buffer, 0x55, sizeof(buffer));
     cpu->x[11] = (uintptr_t)buffer + 64 + 17;
-    tap_ok(run(1) && buffer[7] && !buffer[8] && !buffer[15] && buffer[16], "cbo.zero clears 64 bytes");
+    tap_ok(run(1) && buffer[7] && !buffer[8] && !buffer[15] && buffer[16],
+           "cbo.zero clears 64 bytes");
 
     clear();
     add(0x02c5f553); /* fadd.d fa0,fa1,fa2: inexact */
@@ -498,7 +502,8 @@ static void sequences(void)
 
     /* No effect but the pc's. */
     static const uint32_t nops[] = {0x0ff0000f, 0x8330000f, 0x0100000f, 0x00d00073, 0x01d00073,
-                                    0x0015e013, 0x0015a00f, 0x6081,     0x0001};
+                                    0x0015e013, 0x0015a00f, 0x0025a00f, 0x0005e013, 0x0035e013,
+                                    0x6081,     0x6781,     0x0001};
     clear();
     for (unsigned n = 0; n < sizeof(nops) / sizeof(nops[0]); n++) {
         add(nops[n]);
