@@ -11,6 +11,8 @@
  * Values are kept in a pool per type, and found by index. Where paths meet, the pools are cut back
  * to what was there before they parted. Units are straight code with side exits, diamonds, and
  * loops of few rounds, nested; they bind all globals that may be dirty by parameters.
+ *
+ * Over 800 lines, for the generator is a function a kind of op, all upon one struct.
  */
 #include <errno.h>
 #include <inttypes.h>
