@@ -4,6 +4,7 @@ src-linux-user += linux-user/elf-load.c
 src-linux-user += linux-user/elf-stack.c
 src-linux-user += linux-user/exec.c
 src-linux-user += linux-user/mm.c
+src-linux-user += linux-user/mm-shm.c
 src-linux-user += linux-user/options.c
 src-linux-user += linux-user/path.c
 src-linux-user += linux-user/procfs.c

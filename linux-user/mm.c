@@ -19,17 +19,14 @@
  * own lock held. A unit translated in between from the old bytes is dropped as well, one from the
  * new bytes needlessly.
  */
-#include "linux-user/mm.h"
+#include "linux-user/mm-internal.h"
 
 #include <errno.h>
 #include <linux/mman.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/shm.h>
 #include <sys/syscall.h>
 #include "accel/tcg/tcg.h"
-#include "linux-user/user.h"
-#include "util/lock.h"
 
 #ifndef MAP_FIXED_NOREPLACE
 #define MAP_FIXED_NOREPLACE 0x100000
@@ -43,25 +40,7 @@
 
 #define GUEST_PROT (PROT_READ | PROT_WRITE | PROT_EXEC)
 
-struct attachment {
-    uint64_t start, size;
-};
-
-static struct {
-    struct lock lock;
-    struct regions regions;
-    unsigned growing;   /* mappings made with MAP_GROWSDOWN: the host may have extended them */
-    uint64_t task_size; /* end of the guest's addresses */
-    bool we_place;      /* see "Placement" */
-    uint64_t brk_start, brk;
-    struct attachment *attachments; /* of SysV shared memory; start 0: free */
-    size_t attachment_count;
-} mm = {.lock = LOCK_INIT, .task_size = MM_TASK_SIZE};
-
-static uint64_t host(uint64_t guest)
-{
-    return (uint64_t)mem_guest_host(guest);
-}
+struct mm_state mm = {.lock = LOCK_INIT, .task_size = MM_TASK_SIZE};
 
 static int host_prot(int prot)
 {
@@ -88,23 +67,12 @@ static int64_t map_unused(uint64_t start, uint64_t length, int prot, int flags, 
     int64_t result;
 
     flags = (flags & ~MAP_FIXED) | MAP_FIXED_NOREPLACE;
-    result = host_mmap(host(start), length, prot, flags, fd, offset);
-    if (result >= 0 && (uint64_t)result != host(start)) {
+    result = host_mmap(mm_host(start), length, prot, flags, fd, offset);
+    if (result >= 0 && (uint64_t)result != mm_host(start)) {
         host_munmap((uint64_t)result, length);
         return -EEXIST;
     }
     return result;
-}
-
-/* Rounds up; 0 when the result would not be a size. */
-static uint64_t round_up(uint64_t size)
-{
-    return (size + MM_PAGE_SIZE - 1) & MM_PAGE_MASK;
-}
-
-static bool in_range(uint64_t start, uint64_t length)
-{
-    return length <= mm.task_size && start <= mm.task_size - length;
 }
 
 /*
@@ -112,7 +80,7 @@ static bool in_range(uint64_t start, uint64_t length)
  * our knowing: finds out how far. The kernel keeps a gap below it, so what is adjacent is the
  * mapping itself.
  */
-static void find_growth_locked(void)
+void mm_find_growth_locked(void)
 {
     unsigned char resident;
 
@@ -127,7 +95,7 @@ static void find_growth_locked(void)
             continue;
         }
         while (start > floor &&
-               user_host_syscall(SYS_mincore, host(start - MM_PAGE_SIZE), MM_PAGE_SIZE,
+               user_host_syscall(SYS_mincore, mm_host(start - MM_PAGE_SIZE), MM_PAGE_SIZE,
                                  (uint64_t)&resident, 0, 0, 0) == 0) {
             start -= MM_PAGE_SIZE;
         }
@@ -137,7 +105,7 @@ static void find_growth_locked(void)
 
 /* Takes the holes of [start, end) for the guest, inaccessible. 0, or -EEXIST if something of the
  * host's is there. */
-static int take_holes_locked(uint64_t start, uint64_t end)
+int mm_take_holes_locked(uint64_t start, uint64_t end)
 {
     uint64_t from, to, at = start;
 
@@ -148,7 +116,7 @@ static int take_holes_locked(uint64_t start, uint64_t end)
             uint64_t taken = from;
             for (at = start; at < taken && regions_hole(&mm.regions, at, taken, &from, &to);
                  at = to) {
-                host_munmap(host(from), to - from);
+                host_munmap(mm_host(from), to - from);
             }
             return (int)result;
         }
@@ -157,32 +125,22 @@ static int take_holes_locked(uint64_t start, uint64_t end)
     return 0;
 }
 
-static void give_holes_locked(uint64_t start, uint64_t end)
+void mm_give_holes_locked(uint64_t start, uint64_t end)
 {
     uint64_t from, to;
 
     for (uint64_t at = start; regions_hole(&mm.regions, at, end, &from, &to); at = to) {
-        host_munmap(host(from), to - from);
+        host_munmap(mm_host(from), to - from);
     }
 }
 
-/* A place of our choosing. Calls attempt() with candidate addresses from the top until one is not
- * -EEXIST. */
-struct placed_map {
-    uint64_t length;
-    int prot, flags, fd;
-    uint64_t offset;
-    uint64_t old, old_size; /* of mremap */
-    int shmid;
-};
-
-static int64_t place_locked(const struct placed_map *map, uint64_t hint,
-                            int64_t (*attempt)(const struct placed_map *map, uint64_t at))
+int64_t mm_place_locked(const struct mm_placement *map, uint64_t hint,
+                        int64_t (*attempt)(const struct mm_placement *map, uint64_t at))
 {
     uint64_t high = mm.task_size, low = 0x10000, from, to;
     int64_t result;
 
-    if (hint >= low && in_range(hint, map->length) &&
+    if (hint >= low && mm_in_range(hint, map->length) &&
         !regions_run(&mm.regions, hint, hint + map->length, &from, &to)) {
         result = attempt(map, hint);
         if (result != -EEXIST) {
@@ -207,12 +165,12 @@ static int64_t place_locked(const struct placed_map *map, uint64_t hint,
     }
 }
 
-static int64_t attempt_mmap(const struct placed_map *map, uint64_t at)
+static int64_t attempt_mmap(const struct mm_placement *map, uint64_t at)
 {
     return map_unused(at, map->length, map->prot, map->flags, map->fd, map->offset);
 }
 
-static int64_t attempt_mremap(const struct placed_map *map, uint64_t at)
+static int64_t attempt_mremap(const struct mm_placement *map, uint64_t at)
 {
     int64_t result =
         map_unused(at, map->length, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -220,20 +178,13 @@ static int64_t attempt_mremap(const struct placed_map *map, uint64_t at)
     if (result < 0) {
         return result;
     }
-    result = user_host_syscall(SYS_mremap, map->old, map->old_size, map->length,
-                               (uint64_t)(map->flags | MREMAP_MAYMOVE | MREMAP_FIXED), host(at), 0);
+    result =
+        user_host_syscall(SYS_mremap, map->old, map->old_size, map->length,
+                          (uint64_t)(map->flags | MREMAP_MAYMOVE | MREMAP_FIXED), mm_host(at), 0);
     if (result < 0) {
-        host_munmap(host(at), map->length);
+        host_munmap(mm_host(at), map->length);
     }
     return result;
-}
-
-static int64_t attempt_shmat(const struct placed_map *map, uint64_t at)
-{
-    int64_t result =
-        user_host_syscall(SYS_shmat, (uint64_t)map->shmid, host(at), (uint64_t)map->flags, 0, 0, 0);
-
-    return result == -EINVAL ? -EEXIST : result;
 }
 
 void mm_init(uint64_t reserved)
@@ -266,13 +217,13 @@ static int64_t map_fixed_locked(uint64_t start, uint64_t length, int prot, int f
     if (flags & MAP_FIXED_NOREPLACE) {
         return -EEXIST;
     }
-    result = take_holes_locked(start, end);
+    result = mm_take_holes_locked(start, end);
     if (result < 0) {
         return result == -EEXIST ? -ENOMEM : result;
     }
-    result = host_mmap(host(start), length, prot, flags | MAP_FIXED, fd, offset);
+    result = host_mmap(mm_host(start), length, prot, flags | MAP_FIXED, fd, offset);
     if (result < 0) {
-        give_holes_locked(start, end);
+        mm_give_holes_locked(start, end);
     }
     return result;
 }
@@ -286,7 +237,7 @@ int64_t mm_mmap_labelled(uint64_t start, uint64_t length, int prot, int flags, i
     if (length == 0 || offset & ~MM_PAGE_MASK) {
         return -EINVAL;
     }
-    length = round_up(length);
+    length = mm_round_up(length);
     if (length == 0 || length > mm.task_size) {
         return -ENOMEM;
     }
@@ -295,12 +246,12 @@ int64_t mm_mmap_labelled(uint64_t start, uint64_t length, int prot, int flags, i
         if (start & ~MM_PAGE_MASK) {
             return -EINVAL;
         }
-        if (!in_range(start, length)) {
+        if (!mm_in_range(start, length)) {
             return -ENOMEM;
         }
     }
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     if (regions_reserve(&mm.regions, 2) != 0) {
         lock_release(&mm.lock);
         return -ENOMEM;
@@ -309,13 +260,13 @@ int64_t mm_mmap_labelled(uint64_t start, uint64_t length, int prot, int flags, i
         had_code = regions_any(&mm.regions, start, start + length, PROT_EXEC);
         result = map_fixed_locked(start, length, host_prot(prot), flags, fd, offset);
     } else if (mm.we_place) {
-        const struct placed_map map = {length, host_prot(prot), flags, fd, offset, 0, 0, 0};
-        result = place_locked(&map, start & MM_PAGE_MASK, attempt_mmap);
+        const struct mm_placement map = {length, host_prot(prot), flags, fd, offset, 0, 0, 0};
+        result = mm_place_locked(&map, start & MM_PAGE_MASK, attempt_mmap);
     } else {
         /* A hint that leaves no room below the end would make the kernel use addresses no guest
          * has. */
-        result = host_mmap(in_range(start, length) ? start : 0, length, host_prot(prot), flags, fd,
-                           offset);
+        result = host_mmap(mm_in_range(start, length) ? start : 0, length, host_prot(prot), flags,
+                           fd, offset);
     }
     if (result >= 0) {
         const struct mm_region region = {
@@ -352,7 +303,7 @@ int64_t mm_stack(uint64_t size)
         return low;
     }
     /* Out of the guest's view, but still in nobody else's way. */
-    user_host_syscall(SYS_mprotect, host((uint64_t)low), GUARD, PROT_NONE, 0, 0, 0);
+    user_host_syscall(SYS_mprotect, mm_host((uint64_t)low), GUARD, PROT_NONE, 0, 0, 0);
     lock_acquire(&mm.lock);
     regions_remove(&mm.regions, (uint64_t)low, (uint64_t)low + GUARD);
     lock_release(&mm.lock);
@@ -364,7 +315,7 @@ static int64_t munmap_locked(uint64_t start, uint64_t end)
     uint64_t from, to;
 
     for (uint64_t at = start; regions_run(&mm.regions, at, end, &from, &to); at = to) {
-        int64_t result = host_munmap(host(from), to - from);
+        int64_t result = host_munmap(mm_host(from), to - from);
         if (result < 0) {
             return result;
         }
@@ -378,12 +329,12 @@ int64_t mm_munmap(uint64_t start, uint64_t length)
     bool had_code;
     int64_t result;
 
-    length = round_up(length);
-    if (start & ~MM_PAGE_MASK || length == 0 || !in_range(start, length)) {
+    length = mm_round_up(length);
+    if (start & ~MM_PAGE_MASK || length == 0 || !mm_in_range(start, length)) {
         return -EINVAL;
     }
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     had_code = regions_any(&mm.regions, start, start + length, PROT_EXEC);
     result = regions_reserve(&mm.regions, 2);
     if (result == 0) {
@@ -409,8 +360,8 @@ int64_t mm_mprotect(uint64_t start, uint64_t length, int prot)
     if (length == 0) {
         return 0;
     }
-    length = round_up(length);
-    if (length == 0 || !in_range(start, length)) {
+    length = mm_round_up(length);
+    if (length == 0 || !mm_in_range(start, length)) {
         return -ENOMEM;
     }
     if (prot & ~(GUEST_PROT | 0x8 /* PROT_SEM */ | PROT_GROWSDOWN | PROT_GROWSUP)) {
@@ -418,7 +369,7 @@ int64_t mm_mprotect(uint64_t start, uint64_t length, int prot)
     }
     end = start + length;
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     if (regions_reserve(&mm.regions, 2) != 0) {
         lock_release(&mm.lock);
         return -ENOMEM;
@@ -434,7 +385,7 @@ int64_t mm_mprotect(uint64_t start, uint64_t length, int prot)
     covered = regions_covered_to(&mm.regions, start, end);
     had_code = regions_any(&mm.regions, start, covered, PROT_EXEC);
     if (covered > start) {
-        result = user_host_syscall(SYS_mprotect, host(start), covered - start,
+        result = user_host_syscall(SYS_mprotect, mm_host(start), covered - start,
                                    (uint64_t)host_prot(prot), 0, 0, 0);
         if (result == 0) {
             regions_protect(&mm.regions, start, covered, prot & GUEST_PROT);
@@ -487,24 +438,24 @@ static int64_t mremap_locked(uint64_t old, uint64_t old_size, uint64_t new_size,
         return -ENOMEM;
     }
     if (flags & MREMAP_FIXED) {
-        result = take_holes_locked(new, new + new_size);
+        result = mm_take_holes_locked(new, new + new_size);
         if (result < 0) {
             return result == -EEXIST ? -ENOMEM : result;
         }
-        result = user_host_syscall(SYS_mremap, host(old), old_size, new_size, (uint64_t)flags,
-                                   host(new), 0);
+        result = user_host_syscall(SYS_mremap, mm_host(old), old_size, new_size, (uint64_t)flags,
+                                   mm_host(new), 0);
         if (result < 0) {
-            give_holes_locked(new, new + new_size);
+            mm_give_holes_locked(new, new + new_size);
         }
     } else {
         const bool in_place = mm.we_place && !(flags & MREMAP_DONTUNMAP);
-        result = in_place && !in_range(old, new_size)
+        result = in_place && !mm_in_range(old, new_size)
                      ? -ENOMEM
-                     : user_host_syscall(SYS_mremap, host(old), old_size, new_size,
+                     : user_host_syscall(SYS_mremap, mm_host(old), old_size, new_size,
                                          (uint64_t)(in_place ? 0 : flags), 0, 0);
         if (in_place && result == -ENOMEM && flags & MREMAP_MAYMOVE) {
-            const struct placed_map map = {new_size, 0, flags, -1, 0, host(old), old_size, 0};
-            result = place_locked(&map, 0, attempt_mremap);
+            const struct mm_placement map = {new_size, 0, flags, -1, 0, mm_host(old), old_size, 0};
+            result = mm_place_locked(&map, 0, attempt_mremap);
         }
     }
     if (result < 0) {
@@ -532,25 +483,25 @@ int64_t mm_mremap(uint64_t old, uint64_t old_size, uint64_t new_size, int flags,
     bool had_code, hit_code;
     int64_t result;
 
-    old_size = round_up(old_size);
-    new_size = round_up(new_size);
+    old_size = mm_round_up(old_size);
+    new_size = mm_round_up(new_size);
     if (old & ~MM_PAGE_MASK || new_size == 0 ||
         flags & ~(MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP) ||
         (flags & (MREMAP_FIXED | MREMAP_DONTUNMAP) && !(flags & MREMAP_MAYMOVE))) {
         return -EINVAL;
     }
-    if (!in_range(old, old_size)) {
+    if (!mm_in_range(old, old_size)) {
         return -EFAULT;
     }
     if (new_size > mm.task_size) {
         return flags & MREMAP_FIXED ? -EINVAL : -ENOMEM;
     }
-    if (flags & MREMAP_FIXED && (new & ~MM_PAGE_MASK || !in_range(new, new_size) ||
+    if (flags & MREMAP_FIXED && (new & ~MM_PAGE_MASK || !mm_in_range(new, new_size) ||
                                  (old < new + new_size &&new < old + old_size))) {
         return -EINVAL;
     }
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     had_code = regions_any(&mm.regions, old, old + old_size, PROT_EXEC);
     hit_code = flags & MREMAP_FIXED && regions_any(&mm.regions, new, new + new_size, PROT_EXEC);
     result = mremap_locked(old, old_size, new_size, flags, new);
@@ -573,21 +524,22 @@ int64_t mm_madvise(uint64_t start, uint64_t length, int advice)
     if (start & ~MM_PAGE_MASK) {
         return -EINVAL;
     }
-    if (length != 0 && (round_up(length) == 0 || !in_range(start, round_up(length)))) {
+    if (length != 0 && (mm_round_up(length) == 0 || !mm_in_range(start, mm_round_up(length)))) {
         return -EINVAL;
     }
-    length = round_up(length);
+    length = mm_round_up(length);
     end = start + length;
     if (length == 0) {
-        return user_host_syscall(SYS_madvise, host(start), 0, (uint64_t)advice, 0, 0, 0);
+        return user_host_syscall(SYS_madvise, mm_host(start), 0, (uint64_t)advice, 0, 0, 0);
     }
     drops = advice == MADV_DONTNEED || advice == MADV_REMOVE || advice == MADV_FREE ||
             advice == 24 /* MADV_DONTNEED_LOCKED */ || advice == 102 /* MADV_GUARD_INSTALL */;
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     had_code = drops && regions_any(&mm.regions, start, end, PROT_EXEC);
     for (at = start; regions_run(&mm.regions, at, end, &from, &to); at = to) {
-        result = user_host_syscall(SYS_madvise, host(from), to - from, (uint64_t)advice, 0, 0, 0);
+        result =
+            user_host_syscall(SYS_madvise, mm_host(from), to - from, (uint64_t)advice, 0, 0, 0);
         if (result < 0) {
             break;
         }
@@ -602,143 +554,9 @@ int64_t mm_madvise(uint64_t start, uint64_t length, int advice)
     return result;
 }
 
-/* A free row for an attachment, or NULL when out of memory. */
-static struct attachment *attachment_row_locked(void)
-{
-    const size_t size = mm.attachment_count * sizeof(*mm.attachments);
-    struct attachment *rows;
-
-    for (size_t i = 0; i < mm.attachment_count; i++) {
-        if (mm.attachments[i].size == 0) {
-            return &mm.attachments[i];
-        }
-    }
-    rows = size == 0 ? mmap(NULL, MM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                            -1, 0)
-                     : mremap(mm.attachments, size, 2 * size, MREMAP_MAYMOVE);
-    if (rows == MAP_FAILED) {
-        return NULL;
-    }
-    mm.attachments = rows;
-    mm.attachment_count = size == 0 ? MM_PAGE_SIZE / sizeof(*rows) : 2 * mm.attachment_count;
-    return &rows[size / sizeof(*rows)];
-}
-
-static int64_t shmat_locked(int shmid, uint64_t address, uint64_t size, int flags)
-{
-    const int host_flags = flags & ~SHM_EXEC;
-    uint64_t from, to;
-    int64_t result;
-
-    if (address == 0 && !mm.we_place) {
-        return user_host_syscall(SYS_shmat, (uint64_t)shmid, 0, (uint64_t)host_flags, 0, 0, 0);
-    }
-    if (address == 0) {
-        const struct placed_map map = {size, 0, host_flags, -1, 0, 0, 0, shmid};
-        return place_locked(&map, 0, attempt_shmat);
-    }
-    if (!in_range(address, size)) {
-        return -EINVAL;
-    }
-    if (!(flags & SHM_REMAP)) {
-        return regions_run(&mm.regions, address, address + size, &from, &to)
-                   ? -EINVAL
-                   : user_host_syscall(SYS_shmat, (uint64_t)shmid, host(address),
-                                       (uint64_t)host_flags, 0, 0, 0);
-    }
-    if (take_holes_locked(address, address + size) < 0) {
-        return -EINVAL;
-    }
-    result =
-        user_host_syscall(SYS_shmat, (uint64_t)shmid, host(address), (uint64_t)host_flags, 0, 0, 0);
-    if (result < 0) {
-        give_holes_locked(address, address + size);
-    }
-    return result;
-}
-
-int64_t mm_shmat(int shmid, uint64_t address, int flags)
-{
-    struct attachment *row;
-    struct shmid_ds segment;
-    bool had_code = false;
-    int64_t result;
-    uint64_t size;
-
-    if (address & ~MM_PAGE_MASK) {
-        if (!(flags & SHM_RND)) {
-            return -EINVAL;
-        }
-        address &= MM_PAGE_MASK;
-    }
-    if (address == 0 && flags & SHM_REMAP) {
-        return -EINVAL;
-    }
-    result = user_host_syscall(SYS_shmctl, (uint64_t)shmid, IPC_STAT, (uint64_t)&segment, 0, 0, 0);
-    if (result < 0) {
-        return result;
-    }
-    size = round_up(segment.shm_segsz);
-    lock_acquire(&mm.lock);
-    find_growth_locked();
-    row = attachment_row_locked();
-    if (row == NULL || regions_reserve(&mm.regions, 2) != 0) {
-        lock_release(&mm.lock);
-        return -ENOMEM;
-    }
-    result = shmat_locked(shmid, address, size, flags);
-    if (result >= 0) {
-        const struct mm_region region = {
-            .start = mem_guest_address((void *)result),
-            .end = mem_guest_address((void *)result) + size,
-            .prot = (uint8_t)(PROT_READ | (flags & SHM_RDONLY ? 0 : PROT_WRITE) |
-                              (flags & SHM_EXEC ? PROT_EXEC : 0)),
-            .shared = true,
-        };
-        had_code = regions_any(&mm.regions, region.start, region.end, PROT_EXEC);
-        regions_set(&mm.regions, &region);
-        *row = (struct attachment){region.start, size};
-        result = (int64_t)region.start;
-    }
-    lock_release(&mm.lock);
-    if (had_code) {
-        tcg_invalidate((uint64_t)result, (uint64_t)result + size);
-    }
-    return result;
-}
-
-int64_t mm_shmdt(uint64_t address)
-{
-    struct attachment gone = {0, 0};
-    int64_t result = -EINVAL;
-
-    lock_acquire(&mm.lock);
-    for (size_t i = 0; i < mm.attachment_count; i++) {
-        struct attachment *row = &mm.attachments[i];
-        if (row->size == 0 || row->start != address) {
-            continue;
-        }
-        result = regions_reserve(&mm.regions, 2);
-        if (result == 0) {
-            result = user_host_syscall(SYS_shmdt, host(address), 0, 0, 0, 0, 0);
-        }
-        if (result == 0) {
-            gone = *row;
-            row->size = 0;
-            regions_remove(&mm.regions, gone.start, gone.start + gone.size);
-        }
-        break;
-    }
-    lock_release(&mm.lock);
-    if (gone.size != 0) {
-        tcg_invalidate(gone.start, gone.start + gone.size);
-    }
-    return result;
-}
-
 void mm_set_brk(uint64_t start)
 {
-    mm.brk_start = mm.brk = round_up(start);
+    mm.brk_start = mm.brk = mm_round_up(start);
 }
 
 int64_t mm_brk(uint64_t address)
@@ -746,9 +564,9 @@ int64_t mm_brk(uint64_t address)
     uint64_t old_end, new_end, from, to;
 
     lock_acquire(&mm.lock);
-    old_end = round_up(mm.brk);
-    new_end = round_up(address);
-    if (address < mm.brk_start || new_end < address || !in_range(new_end, 0)) {
+    old_end = mm_round_up(mm.brk);
+    new_end = mm_round_up(address);
+    if (address < mm.brk_start || new_end < address || !mm_in_range(new_end, 0)) {
         goto out;
     }
     if (regions_reserve(&mm.regions, 2) != 0) {
@@ -811,7 +629,7 @@ uint64_t mm_mapped_length(uint64_t start, uint64_t length)
     uint64_t end;
 
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     end = regions_covered_to(&mm.regions, start, start + length);
     lock_release(&mm.lock);
     return end - start;
@@ -823,7 +641,7 @@ int mm_snapshot(struct regions *copy)
 
     memset(copy, 0, sizeof(*copy));
     lock_acquire(&mm.lock);
-    find_growth_locked();
+    mm_find_growth_locked();
     result = regions_reserve(copy, mm.regions.count);
     if (result == 0 && mm.regions.count != 0) {
         memcpy(copy->items, mm.regions.items, mm.regions.count * sizeof(*copy->items));

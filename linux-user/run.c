@@ -1,9 +1,11 @@
 /*
  * The run loop of a guest thread: signals, generated code, and what it came back for.
  */
+#include <asm/prctl.h>
 #include <errno.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 
 #include "accel/tcg/tcg.h"
 #include "linux-user/abi.h"
@@ -76,6 +78,10 @@ void user_run(struct user_thread *t)
 {
     struct cpu *cpu = t->cpu;
 
+    if (mem_guest_base != 0) {
+        /* Generated code adds the base to every guest address through this segment. */
+        user_host_syscall(SYS_arch_prctl, ARCH_SET_GS, mem_guest_base, 0, 0, 0, 0);
+    }
     for (;;) {
         enum cpu_exit exit;
         int signo, code;

@@ -113,32 +113,49 @@ size_t tcg_buffer_size(void)
     return buffer_size;
 }
 
-/* A forked child shares the memory with its parent; it gets a copy of its own at the same addresses. */
-int tcg_buffer_after_fork(void)
-{
-    int fd = open_memory(buffer_size);
-    size_t done = 0;
+/*
+ * A forked child shares the memory with its parent; it gets a copy of its own at the same addresses. The copy is
+ * made before the fork: afterwards the parent goes on, and links units to others that the child has never had.
+ */
+static int copy_fd = -1;
 
-    if (fd < 0)
-        return fd;
-    while (done < buffer_used) {
+void tcg_buffer_fork_prepare(void)
+{
+    size_t done = 0;
+    int fd = open_memory(buffer_size);
+
+    while (fd >= 0 && done < buffer_used) {
         ssize_t n = pwrite(fd, tcg_code_rx + done, buffer_used - done, (off_t)done);
 
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            int error = -errno;
+            int error = n < 0 ? -errno : -ENOSPC;
             close(fd);
-            return error;
+            fd = error;
+            break;
         }
         done += (size_t)n;
     }
+    copy_fd = fd;
+}
+
+void tcg_buffer_fork_parent(void)
+{
+    if (copy_fd >= 0)
+        close(copy_fd);
+    copy_fd = -1;
+}
+
+int tcg_buffer_fork_child(void)
+{
+    int fd = copy_fd, error = 0;
+
+    if (fd < 0)
+        return fd;
     if (mmap(tcg_code_rx, buffer_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
-        mmap(tcg_code_rw, buffer_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED) {
-        int error = -errno;
-        close(fd);
-        return error;
-    }
-    close(fd);
-    return 0;
+        mmap(tcg_code_rw, buffer_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+        error = -errno;
+    tcg_buffer_fork_parent();
+    return error;
 }

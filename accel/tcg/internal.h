@@ -120,7 +120,9 @@ uint32_t tcg_buffer_alloc(uint32_t size); /* 16-byte aligned; UINT32_MAX when fu
 void tcg_buffer_reset(uint32_t keep);     /* all but the first `keep` bytes are free */
 uint32_t tcg_buffer_used(void);
 size_t tcg_buffer_size(void);
-int tcg_buffer_after_fork(void);          /* 0 or -errno */
+void tcg_buffer_fork_prepare(void);
+void tcg_buffer_fork_parent(void);
+int tcg_buffer_fork_child(void);          /* 0 or -errno */
 static inline bool tcg_in_buffer(uint64_t host)
 {
     return host - (uint64_t)tcg_code_rx < tcg_buffer_size();

@@ -384,10 +384,14 @@ const struct accel_ops accel_tcg = {
 void tcg_fork_prepare(void)
 {
     lock_acquire(&tcg.lock);
+    if (!tcg.interp)
+        tcg_buffer_fork_prepare();
 }
 
 void tcg_fork_parent(void)
 {
+    if (!tcg.interp)
+        tcg_buffer_fork_parent();
     lock_release(&tcg.lock);
 }
 
@@ -409,7 +413,7 @@ void tcg_fork_child(struct cpu *self)
     tcg.cpus->next = NULL;
     atomic_store(&tcg.stop, false);
     if (!tcg.interp) {
-        int error = tcg_buffer_after_fork();
+        int error = tcg_buffer_fork_child();
 
         if (error < 0) {
             fprintf(stderr, "tinamou: no executable memory after fork: %s\n", strerror(-error));
