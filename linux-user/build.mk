@@ -2,6 +2,7 @@
 src-linux-user += linux-user/elf.c
 src-linux-user += linux-user/elf-load.c
 src-linux-user += linux-user/elf-stack.c
+src-linux-user += linux-user/exec.c
 src-linux-user += linux-user/mm.c
 src-linux-user += linux-user/options.c
 src-linux-user += linux-user/path.c

@@ -1,9 +1,10 @@
 /*
  * Mapping a program: scripts, the executable, its interpreter; see elf.h and elf-stack.c.
  *
- * Placement follows Linux: an ET_EXEC file at its addresses, a position-independent one at two
- * thirds of the address space, its interpreter where mmap puts it, the break behind the executable.
- * Nothing is randomised: translations kept from an earlier run then fit the next.
+ * An ET_EXEC file goes to its addresses, a position-independent one to a third of the address
+ * space, its interpreter where mmap puts it, the break behind the executable. Linux has two thirds
+ * there, but that is where the emulator's own break is. Nothing is randomised: translations kept
+ * from an earlier run then fit the next.
  */
 #include "linux-user/elf.h"
 
@@ -27,7 +28,7 @@ enum { STATUS_CANNOT_RUN = 126, STATUS_NOT_FOUND = 127 };
 
 static int status_of(int error)
 {
-    return error == -ENOENT || error == -ENOTDIR ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
+    return error == -ENOENT ? STATUS_NOT_FOUND : STATUS_CANNOT_RUN;
 }
 
 static int segment_prot(const Elf64_Phdr *p)
@@ -63,7 +64,9 @@ static int map_segment(int fd, const Elf64_Phdr *p, uint64_t bias)
             if (!(prot & PROT_WRITE)) {
                 mm_mprotect(page, MM_PAGE_SIZE, PROT_READ | PROT_WRITE);
             }
-            result = clear(file_end, memory_end < file_pages ? memory_end : file_pages);
+            /* To the end of the page, as Linux does: ld.so takes what is behind its bss for zeros.
+             */
+            result = clear(file_end, file_pages);
             if (!(prot & PROT_WRITE)) {
                 mm_mprotect(page, MM_PAGE_SIZE, prot);
             }
@@ -203,7 +206,8 @@ static int parse_script(char *line, size_t length, char **interpreter, char **ar
 }
 
 /* Puts interpreter, its argument and the script's path in the place of argv[0]. */
-static int push_script(struct start *start, const char *interpreter, const char *argument)
+static int push_script(struct start *start, const char *script, const char *interpreter,
+                       const char *argument)
 {
     const size_t extra = argument != NULL ? 2 : 1, rest = start->argc > 0 ? start->argc - 1 : 0;
     char **argv = calloc(rest + extra + 2, sizeof(*argv));
@@ -216,7 +220,7 @@ static int push_script(struct start *start, const char *interpreter, const char 
     if (argument != NULL) {
         argv[n++] = strdup(argument);
     }
-    argv[n++] = strdup(start->path);
+    argv[n++] = strdup(script);
     for (size_t i = 0; i < rest; i++) {
         argv[n++] = start->argv[i + 1];
     }
@@ -226,7 +230,8 @@ static int push_script(struct start *start, const char *interpreter, const char 
 }
 
 /* Follows "#!" lines to an ELF file. 0 with its checked headers, or the exit status. */
-static int find_executable(struct start *start, struct elf_file *file, char *error, size_t size)
+static int find_executable(struct start *start, const char *guest_path, struct elf_file *file,
+                           char *error, size_t size)
 {
     char line[SCRIPT_LINE + 1], why[ELF_ERROR_SIZE], host_path[2 * PATH_MAX];
 
@@ -258,7 +263,7 @@ static int find_executable(struct start *start, struct elf_file *file, char *err
             snprintf(error, size, "%s: too many levels of scripts", start->path);
             return STATUS_CANNOT_RUN;
         }
-        if (push_script(start, interpreter, argument) < 0) {
+        if (push_script(start, guest_path, interpreter, argument) < 0) {
             snprintf(error, size, "%s: out of memory", start->path);
             return STATUS_CANNOT_RUN;
         }
@@ -272,6 +277,7 @@ static int find_executable(struct start *start, struct elf_file *file, char *err
         close(start->fd);
         start->fd = (int)fd;
         start->path = strdup(path);
+        guest_path = start->argv[0];
     }
 }
 
@@ -281,12 +287,13 @@ int elf_load(struct cpu *cpu, const struct elf_program *program, char *error, si
     struct start start = {.path = program->path, .fd = program->fd, .argv = (char **)program->argv};
     struct elf_stack stack = {.envp = program->envp, .preserve_argv0 = program->preserve_argv0};
     uint64_t bias = 0, interpreter_bias = 0, entry;
-    char why[ELF_ERROR_SIZE], host_path[2 * PATH_MAX];
+    char why[ELF_ERROR_SIZE], host_path[2 * PATH_MAX], program_path[2 * PATH_MAX];
     int64_t fd = program->fd;
     int result;
 
     if (fd < 0) {
-        fd = open_program(program->path);
+        start.path = user_path(program->path, program_path);
+        fd = open_program(start.path);
         if (fd < 0) {
             snprintf(error, size, "%s: %s", program->path, strerror((int)-fd));
             return status_of((int)fd);
@@ -296,12 +303,12 @@ int elf_load(struct cpu *cpu, const struct elf_program *program, char *error, si
     while (start.argv[start.argc] != NULL) {
         start.argc++;
     }
-    result = find_executable(&start, &file, error, size);
+    result = find_executable(&start, program->path, &file, error, size);
     if (result != 0) {
         return result;
     }
     user_process.exe_path = path_of(start.fd, start.path);
-    result = map_file(start.fd, &file, mm_task_size() / 3 * 2 & MM_PAGE_MASK, &bias);
+    result = map_file(start.fd, &file, mm_task_size() / 3 & MM_PAGE_MASK, &bias);
     if (result < 0) {
         snprintf(error, size, "%s: can't be mapped: %s", start.path, strerror(-result));
         return STATUS_CANNOT_RUN;

@@ -113,7 +113,7 @@ static int check_load(const Elf64_Phdr *p, unsigned index, uint64_t end, uint64_
                       (unsigned long long)p->p_align);
     }
     if (p->p_vaddr < end) {
-        return refuse(error, size, "segment %u overlaps another, or is out of order", index);
+        return refuse(error, size, "segment %u overlaps another", index);
     }
     return 0;
 }
@@ -138,11 +138,25 @@ static int read_interpreter(int fd, const Elf64_Phdr *p, uint64_t file_size, str
     return 0;
 }
 
+/* PT_LOADs by address, as they should be; Linux takes them in any order. Others stay in place. */
+static void sort_loads(struct elf_file *file)
+{
+    for (unsigned i = 0; i < file->segment_count; i++) {
+        for (unsigned j = i + 1; j < file->segment_count; j++) {
+            Elf64_Phdr *a = &file->segments[i], *b = &file->segments[j];
+            if (a->p_type == PT_LOAD && b->p_type == PT_LOAD && b->p_vaddr < a->p_vaddr) {
+                const Elf64_Phdr swap = *a;
+                *a = *b;
+                *b = swap;
+            }
+        }
+    }
+}
+
 int elf_check(int fd, uint16_t machine, struct elf_file *file, char *error, size_t size)
 {
     Elf64_Ehdr *h = &file->header;
     uint64_t end = 0, file_size;
-    bool entry_mapped = false;
     struct stat st;
     ssize_t n;
     int result;
@@ -181,6 +195,7 @@ int elf_check(int fd, uint16_t machine, struct elf_file *file, char *error, size
         return refuse(error, size, "program headers can't be read");
     }
     file->segment_count = h->e_phnum;
+    sort_loads(file);
     for (unsigned i = 0; i < file->segment_count; i++) {
         const Elf64_Phdr *p = &file->segments[i];
 
@@ -208,15 +223,10 @@ int elf_check(int fd, uint16_t machine, struct elf_file *file, char *error, size
         if (h->e_phoff >= p->p_offset && h->e_phoff - p->p_offset < p->p_filesz) {
             file->phdr = h->e_phoff - p->p_offset + p->p_vaddr;
         }
-        entry_mapped |= h->e_entry >= p->p_vaddr && h->e_entry < end;
     }
     if (file->low == UINT64_MAX) {
         return refuse(error, size, "nothing to load");
     }
     file->high = (end + MM_PAGE_SIZE - 1) & MM_PAGE_MASK;
-    if (!entry_mapped) {
-        return refuse(error, size, "entry point 0x%llx is not in a segment",
-                      (unsigned long long)h->e_entry);
-    }
     return 0;
 }

@@ -6,6 +6,9 @@
  * architecture, or a script whose last interpreter is one, starts this emulator again with the same
  * options, through a descriptor of its own executable, so that chroots and mount namespaces don't
  * matter. Anything else is the host kernel's business. The environment goes unchanged.
+ *
+ * Nothing here may be on the heap across the host's execve: a vfork child that succeeds would leave
+ * it to its parent for ever.
  */
 #include "linux-user/exec.h"
 
@@ -285,7 +288,7 @@ static void free_vectors(struct user_thread *t)
 static int64_t execute(struct user_thread *t, int dirfd, const char *host_path, int flags,
                        const char *guest_path, enum runner runner, const uint64_t vectors[2])
 {
-    struct vectors v;
+    struct vectors v = {0};
     int64_t result = build_vectors(t, guest_path, runner, vectors[0], vectors[1], &v);
 
     if (result == 0) {
@@ -323,14 +326,14 @@ static const char *path_as_word(const char *path, char *buffer, size_t size)
 static int64_t exec_path(struct user_thread *t, uint64_t guest, int flags,
                          const uint64_t vectors[2])
 {
-    struct user_path_buffer *buffer = malloc(sizeof(*buffer));
+    struct user_path_buffer buffer;
     char word[PATH_MAX + 2];
     enum runner runner;
     const char *host;
-    int64_t result = buffer ? user_path_get(guest, buffer, &host) : -ENOMEM;
+    int64_t result = user_path_get(guest, &buffer, &host);
 
     if (result == 0) {
-        const char *path = procfs_is_exe(buffer->guest) ? host : buffer->guest;
+        const char *path = procfs_is_exe(buffer.guest) ? host : buffer.guest;
 
         result = *host ? classify(AT_FDCWD, host, flags, 0, &runner) : -ENOENT;
         if (result == 0) {
@@ -340,7 +343,6 @@ static int64_t exec_path(struct user_thread *t, uint64_t guest, int flags,
                                    path_as_word(path, word, sizeof(word)), runner, vectors);
         }
     }
-    free(buffer);
     return result;
 }
 
@@ -399,14 +401,13 @@ int64_t sys_execve(struct user_thread *t, const uint64_t args[6])
 int64_t sys_execveat(struct user_thread *t, const uint64_t args[6])
 {
     int dirfd = (int)args[0], flags = (int)args[4];
-    char *path;
+    char path[PATH_MAX];
     int64_t result;
 
     if (flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW | AT_EXECVE_CHECK)) {
         return -EINVAL;
     }
-    path = malloc(PATH_MAX);
-    result = path ? user_string(args[1], path, PATH_MAX) : -ENOMEM;
+    result = user_string(args[1], path, sizeof(path));
     if (result >= 0) {
         if (!*path && !(flags & AT_EMPTY_PATH)) {
             result = -ENOENT;
@@ -418,6 +419,5 @@ int64_t sys_execveat(struct user_thread *t, const uint64_t args[6])
             result = exec_at(t, dirfd, path, flags, &args[2]);
         }
     }
-    free(path);
     return result;
 }

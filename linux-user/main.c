@@ -13,6 +13,7 @@
 #include "accel/tcg/tcg.h"
 #include "linux-user/abi.h"
 #include "linux-user/elf.h"
+#include "linux-user/exec.h"
 #include "linux-user/mm.h"
 #include "linux-user/options.h"
 #include "linux-user/path.h"
@@ -139,7 +140,7 @@ int main(int argc, char **argv, char **envp)
     user_process.seeded = options.seeded;
     user_process.exec_prefix =
         options_exec_prefix(&options, user_process.ld_prefix, &user_process.exec_prefix_count);
-    result = open("/proc/self/exe", O_PATH | O_CLOEXEC);
+    result = exec_own_fd();
     user_process.host_exe_fd = result >= 0 ? user_fd_reserve(result) : -1;
 
     t = thread_main(cpu);

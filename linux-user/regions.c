@@ -175,7 +175,7 @@ bool regions_run(const struct regions *table, uint64_t start, uint64_t end, uint
 {
     size_t i = regions_find(table, start);
 
-    if (i == table->count || table->items[i].start >= end) {
+    if (start >= end || i == table->count || table->items[i].start >= end) {
         return false;
     }
     *from = table->items[i].start > start ? table->items[i].start : start;

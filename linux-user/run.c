@@ -42,6 +42,10 @@ static void memory_fault(struct user_thread *t)
     const uint64_t address = t->cpu->exit_arg;
     int code = t->cpu->exit_code;
 
+    /* What x86-64 reports of an address that is not canonical. To the guest nothing is there. */
+    if (t->cpu->exit_signal == SIGSEGV && code == SI_KERNEL) {
+        code = SEGV_MAPERR;
+    }
     if (t->cpu->exit_signal == SIGSEGV && code == SEGV_ACCERR &&
         mm_mapped_length(address, 1) == 0) {
         code = SEGV_MAPERR;

@@ -37,7 +37,7 @@ struct signal_action {
     uint64_t mask;
 };
 
-/* Once, for the first thread, before the guest runs: dispositions and mask as they were inherited
+/* Once, for the first thread, before the guest runs: sets user_self, takes dispositions and mask as they were inherited
  * across execve, and handlers for the five. 0 or -errno. */
 int signal_init(struct user_thread *first);
 

@@ -16,6 +16,7 @@
 
 #define STRING_SHOWN 256 /* bytes of a path */
 #define BYTES_SHOWN  32  /* bytes of a buffer */
+#define VECTOR_SHOWN 4   /* entries of an iovec */
 
 /* A line being written; what does not fit is dropped. */
 struct out {
@@ -196,6 +197,52 @@ static void put_futex(struct out *o, uint64_t op)
     put(o, "%s%s", op & 128 ? "|FUTEX_PRIVATE_FLAG" : "", op & 256 ? "|FUTEX_CLOCK_REALTIME" : "");
 }
 
+static void put_timespec(struct out *o, uint64_t guest)
+{
+    int64_t ts[2];
+
+    if (guest == 0 || mem_guest_read(ts, guest, sizeof(ts)) < 0) {
+        put(o, guest == 0 ? "NULL" : "0x%" PRIx64, guest);
+    } else {
+        put(o, "{%" PRId64 ",%" PRId64 "}", ts[0], ts[1]);
+    }
+}
+
+static void put_set(struct out *o, uint64_t guest)
+{
+    uint64_t set;
+    bool some = false;
+
+    if (guest == 0 || mem_guest_read(&set, guest, sizeof(set)) < 0) {
+        put(o, guest == 0 ? "NULL" : "0x%" PRIx64, guest);
+        return;
+    }
+    put(o, "[");
+    for (int signo = 1; signo <= SIGNAL_COUNT; signo++) {
+        if (set & SIGNAL_BIT(signo)) {
+            put(o, some ? " " : "");
+            put_signal(o, signo);
+            some = true;
+        }
+    }
+    put(o, "]");
+}
+
+static void put_vector(struct out *o, uint64_t guest, uint64_t count)
+{
+    put(o, "[");
+    for (uint64_t i = 0; i < count && i < VECTOR_SHOWN; i++) {
+        uint64_t entry[2];
+        put(o, i != 0 ? "," : "");
+        if (mem_guest_read(entry, guest + i * sizeof(entry), sizeof(entry)) < 0) {
+            put(o, "0x%" PRIx64, guest + i * sizeof(entry));
+            break;
+        }
+        put(o, "{0x%" PRIx64 ",%" PRIu64 "}", entry[0], entry[1]);
+    }
+    put(o, count > VECTOR_SHOWN ? ",...]" : "]");
+}
+
 static bool is(const char *word, size_t length, const char *name)
 {
     return strlen(name) == length && memcmp(word, name, length) == 0;
@@ -213,9 +260,15 @@ static void put_value(struct out *o, const char *word, size_t length, uint64_t v
         put(o, value == 0 ? "NULL" : "0x%" PRIx64, value);
     } else if (is(word, length, "o")) {
         put(o, "0%o", (unsigned)value);
-    } else if (is(word, length, "s")) {
+    } else if (is(word, length, "s") || is(word, length, "path") || is(word, length, "link")) {
         put_string(o, value);
-    } else if (is(word, length, "b")) {
+    } else if (is(word, length, "ts")) {
+        put_timespec(o, value);
+    } else if (is(word, length, "set")) {
+        put_set(o, value);
+    } else if (is(word, length, "iov")) {
+        put_vector(o, value, next);
+    } else if (is(word, length, "b") || is(word, length, "B")) {
         put_buffer(o, value, next);
     } else if (is(word, length, "fd")) {
         put(o, (int)value == AT_FDCWD ? "AT_FDCWD" : "%d", (int)value);
@@ -243,27 +296,52 @@ static void put_value(struct out *o, const char *word, size_t length, uint64_t v
     }
 }
 
+/*
+ * Prints arguments until the first that the call itself writes ("B"), or from there on: what such a
+ * buffer holds is known afterwards, and what the others hold may be overwritten by then. A result
+ * is the length of the buffer.
+ */
+static void put_arguments(struct out *o, const struct user_thread *t, const struct syscall_row *row,
+                          bool after, int64_t result)
+{
+    const char *word = row != NULL ? row->signature : "x x x x x x";
+    bool some = false, seen = false;
+
+    for (unsigned i = 0; i < 6 && *word != 0 && *word != '='; i++) {
+        const size_t length = strcspn(word, " ");
+        const bool output = is(word, length, "B");
+        uint64_t next = i < 5 ? t->syscall_args[i + 1] : 0;
+
+        seen |= output;
+        if (!is(word, length, "-")) {
+            if (seen == after) {
+                put(o, some ? "," : "");
+                if (output && (result < 0 || (uint64_t)result > next)) {
+                    put(o, "0x%" PRIx64, t->syscall_args[i]);
+                } else {
+                    put_value(o, word, length, t->syscall_args[i],
+                              output ? (uint64_t)result : next);
+                }
+            }
+            some = true;
+        }
+        word += length + strspn(word + length, " ");
+    }
+    if (seen == after) {
+        put(o, ")");
+    }
+}
+
 void strace_enter(struct user_thread *t, const struct syscall_row *row, char *line)
 {
     struct out o = {line, 0};
-    const char *word = row != NULL ? row->signature : "x x x x x x";
-    bool some = false;
 
     if (row != NULL) {
         put(&o, "%d %s(", t->tid, row->name);
     } else {
         put(&o, "%d syscall_%" PRId64 "(", t->tid, t->syscall_nr);
     }
-    for (unsigned i = 0; i < 6 && *word != 0 && *word != '='; i++) {
-        const size_t length = strcspn(word, " ");
-        if (!is(word, length, "-")) {
-            put(&o, some ? "," : "");
-            put_value(&o, word, length, t->syscall_args[i], i < 5 ? t->syscall_args[i + 1] : 0);
-            some = true;
-        }
-        word += length + strspn(word + length, " ");
-    }
-    put(&o, ")");
+    put_arguments(&o, t, row, false, 0);
 }
 
 static void put_result(struct out *o, const struct syscall_row *row, int64_t result)
@@ -301,7 +379,11 @@ void strace_leave(struct user_thread *t, const struct syscall_row *row, const ch
     char text[2 * STRACE_LINE];
     struct out o = {text, 0};
 
-    put(&o, "%s = ", line);
+    put(&o, "%s", line);
+    if (row != NULL && strchr(row->signature, 'B') != NULL) {
+        put_arguments(&o, t, row, true, result);
+    }
+    put(&o, " = ");
     put_result(&o, row, result);
     put(&o, "\n");
     log_text(text, o.used);

@@ -25,13 +25,15 @@ int64_t sys_openat(struct user_thread *t, const uint64_t args[6])
 {
     struct user_path_buffer *buffer = malloc(sizeof(*buffer));
     const char *path;
-    int64_t result = buffer ? user_path_get(args[1], buffer, &path) : -ENOMEM;
+    int64_t result = !buffer                ? -ENOMEM
+                     : args[2] & O_NOFOLLOW ? user_path_get_link(args[1], buffer, &path)
+                                            : user_path_get(args[1], buffer, &path);
 
     if (result == 0) {
         result = procfs_open(t, (int)args[0], buffer->guest, (int)args[2]);
         if (result == PROCFS_NOT_OURS) {
-            result = user_safe_syscall(t, SYS_openat, args[0], (uint64_t)path, args[2], args[3], 0,
-                                       0);
+            result =
+                user_safe_syscall(t, SYS_openat, args[0], (uint64_t)path, args[2], args[3], 0, 0);
         }
     }
     free(buffer);
@@ -46,8 +48,7 @@ int64_t sys_openat2(struct user_thread *t, const uint64_t args[6])
     int64_t result = buffer ? user_path_get(args[1], buffer, &path) : -ENOMEM;
 
     /* With a restriction on how the path is resolved, the guest means what the kernel finds. */
-    if (result == 0 && args[3] >= sizeof(how) &&
-        mem_guest_read(&how, args[2], sizeof(how)) == 0) {
+    if (result == 0 && args[3] >= sizeof(how) && mem_guest_read(&how, args[2], sizeof(how)) == 0) {
         int64_t ours = PROCFS_NOT_OURS;
 
         if (how.resolve == 0) {
@@ -73,7 +74,7 @@ int64_t sys_readlinkat(struct user_thread *t, const uint64_t args[6])
     struct user_path_buffer *buffer = malloc(sizeof(*buffer));
     char target[PATH_MAX];
     const char *path;
-    int64_t result = buffer ? user_path_get(args[1], buffer, &path) : -ENOMEM;
+    int64_t result = buffer ? user_path_get_link(args[1], buffer, &path) : -ENOMEM;
 
     if (result == 0) {
         if ((int)args[3] <= 0) {
@@ -150,7 +151,9 @@ int64_t sys_newfstatat(struct user_thread *t, const uint64_t args[6])
 
     if (args[1]) {
         buffer = malloc(sizeof(*buffer));
-        result = buffer ? user_path_get(args[1], buffer, &path) : -ENOMEM;
+        result = !buffer                         ? -ENOMEM
+                 : args[3] & AT_SYMLINK_NOFOLLOW ? user_path_get_link(args[1], buffer, &path)
+                                                 : user_path_get(args[1], buffer, &path);
     }
     if (result == 0) {
         result = user_safe_syscall(t, SYS_newfstatat, args[0], (uint64_t)path, (uint64_t)&host,
@@ -261,8 +264,8 @@ int64_t sys_fcntl(struct user_thread *t, const uint64_t args[6])
     return user_safe_syscall(t, SYS_fcntl, args[0], args[1], argument, 0, 0, 0);
 }
 
-/* Is the argument of an ioctl an address? Numbers made by _IO... say so; of the terminal's older ones
- * these take a number or nothing, and the socket's all take an address. */
+/* Is the argument of an ioctl an address? Numbers made by _IO... say so; of the terminal's older
+ * ones these take a number or nothing, and the socket's all take an address. */
 static bool ioctl_takes_address(uint32_t request)
 {
     switch (request) {

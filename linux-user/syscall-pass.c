@@ -6,6 +6,7 @@
 #include "linux-user/syscall-pass.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -17,16 +18,16 @@
 #define MAX_VECTORS 1024 /* UIO_MAXIOV */
 
 /* What a word of the signature makes of its argument. */
-enum kind { KIND_VALUE, KIND_ADDRESS, KIND_PATH, KIND_VECTORS };
+enum kind { KIND_VALUE, KIND_ADDRESS, KIND_PATH, KIND_LINK, KIND_VECTORS };
 
 static enum kind kind_of(const char *word, size_t length)
 {
     static const struct {
         char word[5];
         uint8_t kind;
-    } kinds[] = {{"p", KIND_ADDRESS},  {"s", KIND_ADDRESS},   {"b", KIND_ADDRESS},
-                 {"B", KIND_ADDRESS},  {"ts", KIND_ADDRESS},  {"set", KIND_ADDRESS},
-                 {"path", KIND_PATH}, {"iov", KIND_VECTORS}};
+    } kinds[] = {{"p", KIND_ADDRESS}, {"s", KIND_ADDRESS},  {"b", KIND_ADDRESS},
+                 {"B", KIND_ADDRESS}, {"ts", KIND_ADDRESS}, {"set", KIND_ADDRESS},
+                 {"path", KIND_PATH}, {"link", KIND_LINK},  {"iov", KIND_VECTORS}};
 
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
         if (strlen(kinds[i].word) == length && memcmp(kinds[i].word, word, length) == 0) {
@@ -61,6 +62,21 @@ static struct iovec *copy_vectors(uint64_t guest, uint64_t count, int64_t *error
     return copy;
 }
 
+/* Does a word of flags say that a symbolic link in the last place is not followed? */
+static bool says_nofollow(const char *signature, const uint64_t args[6])
+{
+    for (unsigned i = 0; i < 6 && *signature && *signature != '='; i++) {
+        size_t length = strcspn(signature, " ");
+
+        if (length == 2 && memcmp(signature, "at", 2) == 0 && args[i] & AT_SYMLINK_NOFOLLOW) {
+            return true;
+        }
+        signature += length;
+        signature += strspn(signature, " ");
+    }
+    return false;
+}
+
 int64_t pass_translated(struct user_thread *t, long nr, const char *signature,
                         const uint64_t args[6])
 {
@@ -69,25 +85,30 @@ int64_t pass_translated(struct user_thread *t, long nr, const char *signature,
     unsigned vector_count = 0;
     const char *path;
     uint64_t host[6];
+    const bool nofollow = says_nofollow(signature, args);
     int64_t result = 0;
 
     memcpy(host, args, sizeof(host));
     for (unsigned i = 0; i < 6 && *signature && *signature != '='; i++) {
         size_t length = strcspn(signature, " ");
+        enum kind kind = kind_of(signature, length);
 
-        switch (kind_of(signature, length)) {
+        switch (kind) {
         case KIND_VALUE:
             break;
         case KIND_ADDRESS:
             host[i] = pass_address(args[i]);
             break;
         case KIND_PATH:
+        case KIND_LINK:
             /* A missing path means the descriptor itself to some calls. */
             if (args[i] == 0) {
                 break;
             }
             buffer = malloc(sizeof(*buffer));
-            result = buffer ? user_path_get(args[i], buffer, &path) : -ENOMEM;
+            result = !buffer                         ? -ENOMEM
+                     : nofollow || kind == KIND_LINK ? user_path_get_link(args[i], buffer, &path)
+                                                     : user_path_get(args[i], buffer, &path);
             host[i] = (uint64_t)path;
             break;
         case KIND_VECTORS:
@@ -133,15 +154,18 @@ static int64_t pass_identity(struct user_thread *t, long nr, const char *name,
     return user_safe_syscall(t, nr, args[0], args[1], args[2], args[3], args[4], args[5]);
 }
 
-#define PASS(name, signature)                                                                   \
-    int64_t pass_##name(struct user_thread *t, const uint64_t args[6])                          \
-    {                                                                                           \
-        return pass(t, PASS_NR_##name, signature, strstr(signature, "path") != NULL, args);     \
+/* Folded by the compiler: both are constants. */
+#define HAS_PATH(signature) (strstr(signature, "path") != NULL || strstr(signature, "link") != NULL)
+
+#define PASS(name, signature)                                                 \
+    int64_t pass_##name(struct user_thread *t, const uint64_t args[6])        \
+    {                                                                         \
+        return pass(t, PASS_NR_##name, signature, HAS_PATH(signature), args); \
     }
-#define PASS_IDENTITY(name, signature)                                                          \
-    int64_t pass_##name(struct user_thread *t, const uint64_t args[6])                          \
-    {                                                                                           \
-        return pass_identity(t, PASS_NR_##name, #name, args);                                   \
+#define PASS_IDENTITY(name, signature)                                 \
+    int64_t pass_##name(struct user_thread *t, const uint64_t args[6]) \
+    {                                                                  \
+        return pass_identity(t, PASS_NR_##name, #name, args);          \
     }
 #include "linux-user/syscall-pass.def"
 #undef PASS

@@ -18,6 +18,7 @@
  *     open prot map clone futex                       flag sets and commands of these calls
  *     -        argument not printed
  *     path     guest string that is looked up under -L
+ *     link     the same, not following a symbolic link in the last place
  *     B        bytes the call writes to the guest; the next argument is how many at most
  *     iov      array of iovec; the next argument is how many
  *     ts set   address of a timespec, of a signal set

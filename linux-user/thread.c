@@ -176,11 +176,6 @@ struct user_thread *thread_main(struct cpu *cpu)
     cpu->owner = t;
     set_ids(t);
     list_add(t);
-    if (signal_init(t) < 0) {
-        list_remove(t);
-        free(t);
-        return NULL;
-    }
     return t;
 }
 

@@ -6,8 +6,8 @@
 
 #include "linux-user/user.h"
 
-/* Makes the calling host thread the first guest thread, for a vCPU that is set up. Sets user_self.
- * NULL when out of memory. */
+/* Makes the calling host thread the first guest thread, for a vCPU that is set up. To be
+ * followed by signal_init(). NULL when out of memory. */
 struct user_thread *thread_main(struct cpu *cpu);
 
 /* Ends the calling thread as the exit system call does: robust list, clear_child_tid, its memory.

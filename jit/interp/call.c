@@ -24,7 +24,8 @@ struct signature {
 
 enum { RESULT_NONE, RESULT_WORD, RESULT_DOUBLEWORD, RESULT_COUNT };
 
-/* Second index: a 1, then a bit for each argument from the last to the first, 1 for a doubleword. */
+/* Second index: a 1, then a bit for each argument from the last to the first, 1 for a doubleword.
+ */
 static struct signature signatures[RESULT_COUNT][2 << MAX_ARGS];
 static struct lock signatures_lock = LOCK_INIT;
 

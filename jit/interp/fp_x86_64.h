@@ -105,18 +105,18 @@ static inline void interp_frm_set(uint32_t rm)
 
 /* ---- arithmetic -------------------------------------------------------------------------- */
 
-#define INTERP_FP_BINARY(name)                                                     \
-    static inline uint64_t interp_f##name##32(uint64_t a, uint64_t b)              \
-    {                                                                              \
-        float x = interp_f32(a);                                                   \
-        __asm__ volatile(#name "ss %1, %0" : "+x"(x) : "x"(interp_f32(b)));        \
-        return interp_bits32(x);                                                   \
-    }                                                                              \
-    static inline uint64_t interp_f##name##64(uint64_t a, uint64_t b)              \
-    {                                                                              \
-        double x = interp_f64(a);                                                  \
-        __asm__ volatile(#name "sd %1, %0" : "+x"(x) : "x"(interp_f64(b)));        \
-        return interp_bits64(x);                                                   \
+#define INTERP_FP_BINARY(name)                                              \
+    static inline uint64_t interp_f##name##32(uint64_t a, uint64_t b)       \
+    {                                                                       \
+        float x = interp_f32(a);                                            \
+        __asm__ volatile(#name "ss %1, %0" : "+x"(x) : "x"(interp_f32(b))); \
+        return interp_bits32(x);                                            \
+    }                                                                       \
+    static inline uint64_t interp_f##name##64(uint64_t a, uint64_t b)       \
+    {                                                                       \
+        double x = interp_f64(a);                                           \
+        __asm__ volatile(#name "sd %1, %0" : "+x"(x) : "x"(interp_f64(b))); \
+        return interp_bits64(x);                                            \
     }
 INTERP_FP_BINARY(add)
 INTERP_FP_BINARY(sub)
@@ -202,34 +202,34 @@ static inline uint64_t interp_fma64(unsigned neg, uint64_t a, uint64_t b, uint64
 
 /* ---- comparison: comis* raises invalid on any NaN, ucomis* on signaling ones only ---------- */
 
-#define INTERP_FP_COMPARE(width, suffix, type)                                               \
-    static inline bool interp_fcmp##width(enum ir_fcc cc, uint64_t a, uint64_t b)            \
-    {                                                                                        \
-        type x = interp_f##width(a), y = interp_f##width(b);                                 \
-        bool holds = false, ordered;                                                         \
-                                                                                             \
-        switch (cc) {                                                                        \
-        case IR_FEQ:                                                                         \
-            __asm__ volatile("ucomis" suffix " %3, %2"                                       \
-                             : "=@cce"(holds), "=@ccnp"(ordered)                             \
-                             : "x"(x), "x"(y));                                              \
-            return holds && ordered;                                                         \
-        case IR_FLT:                                                                         \
-            __asm__ volatile("comis" suffix " %1, %2" : "=@cca"(holds) : "x"(x), "x"(y));    \
-            break;                                                                           \
-        case IR_FLE:                                                                         \
-            __asm__ volatile("comis" suffix " %1, %2" : "=@ccae"(holds) : "x"(x), "x"(y));   \
-            break;                                                                           \
-        case IR_FLTQ:                                                                        \
-            __asm__ volatile("ucomis" suffix " %1, %2" : "=@cca"(holds) : "x"(x), "x"(y));   \
-            break;                                                                           \
-        case IR_FLEQ:                                                                        \
-            __asm__ volatile("ucomis" suffix " %1, %2" : "=@ccae"(holds) : "x"(x), "x"(y));  \
-            break;                                                                           \
-        case IR_FCC_COUNT:                                                                   \
-            break;                                                                           \
-        }                                                                                    \
-        return holds;                                                                        \
+#define INTERP_FP_COMPARE(width, suffix, type)                                              \
+    static inline bool interp_fcmp##width(enum ir_fcc cc, uint64_t a, uint64_t b)           \
+    {                                                                                       \
+        type x = interp_f##width(a), y = interp_f##width(b);                                \
+        bool holds = false, ordered;                                                        \
+                                                                                            \
+        switch (cc) {                                                                       \
+        case IR_FEQ:                                                                        \
+            __asm__ volatile("ucomis" suffix " %3, %2"                                      \
+                             : "=@cce"(holds), "=@ccnp"(ordered)                            \
+                             : "x"(x), "x"(y));                                             \
+            return holds && ordered;                                                        \
+        case IR_FLT:                                                                        \
+            __asm__ volatile("comis" suffix " %1, %2" : "=@cca"(holds) : "x"(x), "x"(y));   \
+            break;                                                                          \
+        case IR_FLE:                                                                        \
+            __asm__ volatile("comis" suffix " %1, %2" : "=@ccae"(holds) : "x"(x), "x"(y));  \
+            break;                                                                          \
+        case IR_FLTQ:                                                                       \
+            __asm__ volatile("ucomis" suffix " %1, %2" : "=@cca"(holds) : "x"(x), "x"(y));  \
+            break;                                                                          \
+        case IR_FLEQ:                                                                       \
+            __asm__ volatile("ucomis" suffix " %1, %2" : "=@ccae"(holds) : "x"(x), "x"(y)); \
+            break;                                                                          \
+        case IR_FCC_COUNT:                                                                  \
+            break;                                                                          \
+        }                                                                                   \
+        return holds;                                                                       \
     }
 INTERP_FP_COMPARE(32, "s", float)
 INTERP_FP_COMPARE(64, "d", double)
@@ -253,12 +253,12 @@ static inline uint64_t interp_fdemote(uint64_t a)
     return interp_bits32(x);
 }
 
-#define INTERP_FP_FROM_INT(iw, int_type, isuf, fw, fsuf, type)                        \
-    static inline uint64_t interp_i##iw##_to_f##fw(int_type a)                        \
-    {                                                                                 \
-        type x;                                                                       \
-        __asm__ volatile("cvtsi2" fsuf isuf " %1, %0" : "=x"(x) : "r"(a));            \
-        return interp_bits##fw(x);                                                    \
+#define INTERP_FP_FROM_INT(iw, int_type, isuf, fw, fsuf, type)             \
+    static inline uint64_t interp_i##iw##_to_f##fw(int_type a)             \
+    {                                                                      \
+        type x;                                                            \
+        __asm__ volatile("cvtsi2" fsuf isuf " %1, %0" : "=x"(x) : "r"(a)); \
+        return interp_bits##fw(x);                                         \
     }
 INTERP_FP_FROM_INT(32, int32_t, "l", 32, "ss", float)
 INTERP_FP_FROM_INT(32, int32_t, "l", 64, "sd", double)
@@ -267,16 +267,16 @@ INTERP_FP_FROM_INT(64, int64_t, "q", 64, "sd", double)
 #undef INTERP_FP_FROM_INT
 
 /* The instruction gives the least integer and raises invalid where the value does not fit. */
-#define INTERP_FP_TO_INT(iw, int_type, fw, fsuf)                                             \
-    static inline int_type interp_f##fw##_to_i##iw(bool towards_zero, uint64_t a)            \
-    {                                                                                        \
-        int_type x;                                                                          \
-        if (towards_zero) {                                                                  \
-            __asm__ volatile("cvtt" fsuf "2si %1, %0" : "=r"(x) : "x"(interp_f##fw(a)));     \
-        } else {                                                                             \
-            __asm__ volatile("cvt" fsuf "2si %1, %0" : "=r"(x) : "x"(interp_f##fw(a)));      \
-        }                                                                                    \
-        return x;                                                                            \
+#define INTERP_FP_TO_INT(iw, int_type, fw, fsuf)                                         \
+    static inline int_type interp_f##fw##_to_i##iw(bool towards_zero, uint64_t a)        \
+    {                                                                                    \
+        int_type x;                                                                      \
+        if (towards_zero) {                                                              \
+            __asm__ volatile("cvtt" fsuf "2si %1, %0" : "=r"(x) : "x"(interp_f##fw(a))); \
+        } else {                                                                         \
+            __asm__ volatile("cvt" fsuf "2si %1, %0" : "=r"(x) : "x"(interp_f##fw(a)));  \
+        }                                                                                \
+        return x;                                                                        \
     }
 INTERP_FP_TO_INT(32, int32_t, 32, "ss")
 INTERP_FP_TO_INT(32, int32_t, 64, "sd")

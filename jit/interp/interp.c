@@ -62,8 +62,9 @@ static uint64_t extend(unsigned mem, uint64_t value)
 {
     unsigned bits = 8u << (mem & 7);
 
-    return bits >= 64 ? value : mem & IR_MS ? (uint64_t)bits_sext(value, bits)
-                                            : value & bits_mask(bits);
+    return bits >= 64    ? value
+           : mem & IR_MS ? (uint64_t)bits_sext(value, bits)
+                         : value & bits_mask(bits);
 }
 
 static uint64_t state_load(const struct interp *in, unsigned mem, int64_t offset)
@@ -168,8 +169,8 @@ static int amo(struct interp *in, const struct ir_ins *ins)
         return fault(in, address);
     }
     for (;;) {
-        uint64_t desired = amo_result((enum ir_amo)ins->aux, extend(ins->cc | IR_MS, expected),
-                                      operand, size);
+        uint64_t desired =
+            amo_result((enum ir_amo)ins->aux, extend(ins->cc | IR_MS, expected), operand, size);
 
         if (m->cas(m->opaque, address, size, expected, desired & mask, &old, signal, code)) {
             return fault(in, address);
@@ -206,7 +207,8 @@ static uint64_t mulh64(enum ir_opcode op, uint64_t a, uint64_t b)
     unsigned __int128 product = (unsigned __int128)a * b;
     uint64_t high = (uint64_t)(product >> 64);
 
-    /* A negative number is its bits less 2^64: that subtracts the other factor from the high half. */
+    /* A negative number is its bits less 2^64: that subtracts the other factor from the high half.
+     */
     if (op != IR_mulhu && (int64_t)a < 0) {
         high -= b;
     }
@@ -291,19 +293,19 @@ static int leave(struct interp *in, const struct ir_ins *ins, uint64_t pc)
     return 0;
 }
 
-#define A        v[ins->a]
-#define B        v[ins->b]
-#define C        v[ins->c]
-#define A32      ((uint32_t)A)
-#define B32      ((uint32_t)B)
-#define IS32     (ins->type == IR_I32)
-#define ISF32    (ins->type == IR_F32)
-#define TRY(call)                \
-    do {                         \
-        int error_ = (call);     \
-        if (error_) {            \
-            return error_;       \
-        }                        \
+#define A     v[ins->a]
+#define B     v[ins->b]
+#define C     v[ins->c]
+#define A32   ((uint32_t)A)
+#define B32   ((uint32_t)B)
+#define IS32  (ins->type == IR_I32)
+#define ISF32 (ins->type == IR_F32)
+#define TRY(call)            \
+    do {                     \
+        int error_ = (call); \
+        if (error_) {        \
+            return error_;   \
+        }                    \
     } while (0)
 
 static int run(struct interp *in)

@@ -30,11 +30,11 @@ struct interp_memory {
 
 /* How a unit was left. */
 struct interp_exit {
-    enum ir_opcode op;   /* the exit_* op; meaningless after a fault */
-    uint64_t pc;         /* where the guest goes on; of the faulting instruction after a fault */
-    uint64_t return_pc;  /* exit_call: where the callee will return to */
-    unsigned reason;     /* exit_loop */
-    int fault_signal;    /* after a fault: as the memory reported it */
+    enum ir_opcode op;  /* the exit_* op; meaningless after a fault */
+    uint64_t pc;        /* where the guest goes on; of the faulting instruction after a fault */
+    uint64_t return_pc; /* exit_call: where the callee will return to */
+    unsigned reason;    /* exit_loop */
+    int fault_signal;   /* after a fault: as the memory reported it */
     int fault_code;
     uint64_t fault_address; /* guest address of the access */
 };

@@ -154,9 +154,12 @@ void ir_jump(struct ir_builder *b, uint32_t block, unsigned nargs, const ir_ref 
         return;
     uint32_t first = ir_emit_pool(b, nargs, args);
     for (unsigned i = 0; i < nargs; i++) {
-        /* The parameter does not tell that it is a box. */
-        if (b->unit->ins[args[i]].op == IR_fbox)
-            b->unit->pool[first + i] = ir_fvisible(b, IR_F64, args[i]);
+        enum ir_type type = ir_type_of(b, args[i]);
+
+        /* A parameter does not tell whether it is a box, whose NaN must stay as it is, or a NaN that
+         * arithmetic made. So it is never the latter. */
+        if (ir_type_is_fp(type))
+            b->unit->pool[first + i] = ir_fvisible(b, type, args[i]);
     }
     ir_emit_raw(b, &(struct ir_ins){.op = IR_jump, .a = first, .b = nargs, .imm = block});
     b->unit->blocks[block].preds++;

@@ -10,7 +10,7 @@
  * value is fit for the guest's eyes (IR_VF_CANON) is worked out here for each op when it is
  * appended:
  *   - what came from the guest as bits is (loads, globals, constants, bit casts);
- *   - what moves or changes the sign of such a value is;
+ *   - what moves or changes the sign of such a value is, and so is a block's parameter;
  *   - what the host's arithmetic made is not, as its NaNs are not those of the guest.
  * A value that is not must pass ir_fvisible() before its bits are looked at. For f32 in an f64
  * global that means before it is boxed: once boxed, the payload is all there is to see of a NaN,
@@ -58,6 +58,7 @@ static uint8_t value_flags(const struct ir_unit *unit, const struct ir_ins *ins)
         return 0;
     switch (ins->op) {
     case IR_const:
+    case IR_param: /* ir_jump() sees to it */
     case IR_gget:
     case IR_ld:
     case IR_bitcast:

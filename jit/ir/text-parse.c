@@ -1,11 +1,12 @@
 /*
  * The reader of the text form; the printer is in text.c. docs/ir.md has the grammar.
  *
- * It checks spelling only. A unit that breaks the rules of the IR is read as it stands, for tests of
- * the verifier are written in text too; run ir_verify() on what comes out.
+ * It checks spelling only. A unit that breaks the rules of the IR is read as it stands, for tests
+ * of the verifier are written in text too; run ir_verify() on what comes out.
  *
- * A value may be used in a line above its definition (blocks need not be in the order of dominance).
- * Such a use is a ref with FORWARD set and the value's name in it, until the last line is read.
+ * A value may be used in a line above its definition (blocks need not be in the order of
+ * dominance). Such a use is a ref with FORWARD set and the value's name in it, until the last line
+ * is read.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -20,7 +21,7 @@
 #define FORWARD    UINT32_C(0x80000000)
 #define MAX_NAME   (1u << 20) /* values and ops of a text */
 #define MAX_BLOCKS 65535u
-#define MAX_ARGS   256u       /* of one op */
+#define MAX_ARGS   256u /* of one op */
 #define WORD_SIZE  64
 
 struct name {
@@ -217,8 +218,7 @@ static uint32_t append_pool(struct parser *p, const ir_ref *refs, uint32_t count
     uint32_t first = unit->pool_count;
 
     if (first + count > unit->pool_cap) {
-        unit->pool =
-            ir_unit_grow(unit->pool, &unit->pool_cap, first + count, sizeof(*unit->pool));
+        unit->pool = ir_unit_grow(unit->pool, &unit->pool_cap, first + count, sizeof(*unit->pool));
     }
     for (uint32_t i = 0; i < count; i++) {
         unit->pool[first + i] = refs[i];
@@ -336,24 +336,24 @@ static int64_t helper_name(struct parser *p)
 }
 
 /* A word out of those that names(0..limit) gives. */
-#define CHOICE(what, type, names, limit)                                  \
-    static uint8_t what(struct parser *p)                                 \
-    {                                                                     \
-        char text[WORD_SIZE];                                             \
-        uint64_t index;                                                   \
-                                                                          \
-        if (accept_index(p, UINT8_MAX, &index)) {                         \
-            return (uint8_t)index;                                        \
-        }                                                                 \
-        word(p, text);                                                    \
-        for (unsigned i = 0; i < (limit); i++) {                          \
-            const char *known = names((type)i);                           \
-                                                                          \
-            if (known && !strcmp(text, known)) {                          \
-                return (uint8_t)i;                                        \
-            }                                                             \
-        }                                                                 \
-        fail(p, "expected a " #what ", not '%s'", text);                  \
+#define CHOICE(what, type, names, limit)                 \
+    static uint8_t what(struct parser *p)                \
+    {                                                    \
+        char text[WORD_SIZE];                            \
+        uint64_t index;                                  \
+                                                         \
+        if (accept_index(p, UINT8_MAX, &index)) {        \
+            return (uint8_t)index;                       \
+        }                                                \
+        word(p, text);                                   \
+        for (unsigned i = 0; i < (limit); i++) {         \
+            const char *known = names((type)i);          \
+                                                         \
+            if (known && !strcmp(text, known)) {         \
+                return (uint8_t)i;                       \
+            }                                            \
+        }                                                \
+        fail(p, "expected a " #what ", not '%s'", text); \
     }
 CHOICE(condition, enum ir_cc, ir_cc_name, IR_CC_COUNT)
 CHOICE(comparison, enum ir_fcc, ir_fcc_name, IR_FCC_COUNT)

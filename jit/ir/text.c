@@ -310,8 +310,7 @@ static void out_ins(struct printer *p, ir_ref ref)
     if (ins->type != IR_VOID) {
         const char *type = ir_type_name((enum ir_type)ins->type);
 
-        out(p, "v%" PRIu32 " = %s.%s", p->number[ref], ir_op_info[ins->op].name,
-            type ? type : "?");
+        out(p, "v%" PRIu32 " = %s.%s", p->number[ref], ir_op_info[ins->op].name, type ? type : "?");
     } else {
         out(p, "%s", ir_op_info[ins->op].name);
     }

@@ -1,10 +1,10 @@
 /*
  * The verifier's rules about paths: dominance, and what happens to the globals.
  *
- * Dominators are found by the iteration over reverse postorder in which two blocks' common dominator
- * is where their chains of immediate dominators meet. What is known of the globals is a small set
- * of bits a block, iterated the same way to a fixed point; only then are violations reported, each
- * once.
+ * Dominators are found by the iteration over reverse postorder in which two blocks' common
+ * dominator is where their chains of immediate dominators meet. What is known of the globals is a
+ * small set of bits a block, iterated the same way to a fixed point; only then are violations
+ * reported, each once.
  */
 #include <inttypes.h>
 #include <string.h>
@@ -214,8 +214,10 @@ static void check_op(struct ir_verifier *v, const struct ir_flow *flow, ir_ref r
     if (ir_op_info[ins->op].exits) {
         for (unsigned g = 0; g < target->global_count; g++) {
             if (test(flow->unsafe, g)) {
-                ir_verify_fail(v, ref, "rule 8: %s leaves with a value of %s that is not canonical "
-                               "and boxed", ir_op_info[ins->op].name, target->globals[g].name);
+                ir_verify_fail(v, ref,
+                               "rule 8: %s leaves with a value of %s that is not canonical "
+                               "and boxed",
+                               ir_op_info[ins->op].name, target->globals[g].name);
             }
         }
     }
@@ -265,8 +267,10 @@ static void check_meeting(struct ir_verifier *v, uint32_t b, const struct ir_flo
     }
     for (unsigned g = 0; g < unit->target->global_count; g++) {
         if (test(unbound, g)) {
-            ir_verify_fail(v, IR_NONE, "rule 6: paths meet at b%" PRIu32 ", %s is dirty on one and "
-                           "bound by no parameter", b, unit->target->globals[g].name);
+            ir_verify_fail(v, IR_NONE,
+                           "rule 6: paths meet at b%" PRIu32 ", %s is dirty on one and "
+                           "bound by no parameter",
+                           b, unit->target->globals[g].name);
         }
     }
 }

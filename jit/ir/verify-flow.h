@@ -25,9 +25,9 @@ struct ir_flow {
 struct ir_vblock {
     uint32_t preds;
     bool reachable;
-    bool visited;      /* out has been computed */
-    uint32_t order;    /* in reverse postorder */
-    uint32_t idom;     /* immediate dominator; of the entry: itself */
+    bool visited;   /* out has been computed */
+    uint32_t order; /* in reverse postorder */
+    uint32_t idom;  /* immediate dominator; of the entry: itself */
     struct ir_flow out;
 };
 
@@ -37,12 +37,12 @@ struct ir_verifier {
     void *opaque;
     unsigned violations;
     struct arena arena;
-    struct ir_place *places;  /* by ref */
+    struct ir_place *places; /* by ref */
     struct ir_vblock *blocks;
-    uint32_t *order;          /* reachable blocks in reverse postorder */
+    uint32_t *order; /* reachable blocks in reverse postorder */
     uint32_t order_count;
-    uint32_t *pred_first;     /* by block: index into pred_list; one more than there are blocks */
-    uint32_t *pred_list;      /* an entry an edge, reachable or not */
+    uint32_t *pred_first; /* by block: index into pred_list; one more than there are blocks */
+    uint32_t *pred_list;  /* an entry an edge, reachable or not */
 };
 
 __attribute__((format(printf, 3, 4))) void ir_verify_fail(struct ir_verifier *v, ir_ref op,
@@ -54,8 +54,8 @@ unsigned ir_verify_successors(const struct ir_unit *unit, uint32_t b, uint32_t s
 /* Computes predecessors, reachability, order and dominators. False: no memory, reported. */
 bool ir_verify_order(struct ir_verifier *v);
 
-/* Does every path from the entry to block b lead through block a? Both are reachable or the answer is
- * false. */
+/* Does every path from the entry to block b lead through block a? Both are reachable or the answer
+ * is false. */
 bool ir_verify_dominates(const struct ir_verifier *v, uint32_t a, uint32_t b);
 
 /* Rules 6, 7, 8 and the second half of 10. */

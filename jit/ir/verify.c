@@ -53,6 +53,10 @@ static bool check_list(struct ir_verifier *v, uint32_t b)
             FAIL(v, ref, "there is no op %u", ins->op);
             return false;
         }
+        if (ins->type >= IR_TYPE_COUNT) {
+            FAIL(v, ref, "rule 4: the result of %s has an unknown type", ir_op_info[ins->op].name);
+            return false;
+        }
         v->places[ref] = (struct ir_place){.block = b, .position = ++position};
         if (last != IR_NONE && ir_op_info[unit->ins[last].op].ends_block) {
             FAIL(v, last, "rule 1: %s is not the last op of b%u",
@@ -211,7 +215,7 @@ static bool letter_holds(char letter, enum ir_type type, enum ir_type result, en
     case '-':
         return type == IR_VOID;
     default:
-        return type != IR_VOID && type < IR_TYPE_COUNT;
+        return type != IR_VOID;
     }
 }
 
@@ -224,14 +228,14 @@ static void check_result(struct ir_verifier *v, ir_ref ref)
 {
     const struct ir_ins *ins = &v->unit->ins[ref];
     const struct ir_op_info *info = &ir_op_info[ins->op];
-    const char *type = ir_type_name((enum ir_type)ins->type);
     bool is_call = ins->op == IR_call || ins->op == IR_callif;
 
     if (!(is_call && ins->type == IR_VOID) &&
         !letter_holds(info->result[0], (enum ir_type)ins->type, IR_VOID, IR_VOID)) {
         FAIL(v, ref, "rule 4: the result of %s is %s%s, not %s", info->name,
-             info->result[0] == '-' ? "nothing" : "", info->result[0] == '-' ? "" :
-             letter_means(info->result[0]), type ? type : "an unknown type");
+             info->result[0] == '-' ? "nothing" : "",
+             info->result[0] == '-' ? "" : letter_means(info->result[0]),
+             ir_type_name((enum ir_type)ins->type));
     }
     if (ins->type == IR_V128 || ins->type == IR_V256) {
         FAIL(v, ref, "rule 4: %s of a vector, for which there are no ops yet", info->name);
@@ -289,8 +293,8 @@ static void check_width(struct ir_verifier *v, ir_ref ref, enum ir_type type, bo
     const char *name = ir_mem_name(ins->cc);
 
     if (!width_holds(ins->cc, type, sign)) {
-        FAIL(v, ref, "rule 4: %s of %s with width %s", ir_op_info[ins->op].name,
-             ir_type_name(type), name ? name : "that does not exist");
+        FAIL(v, ref, "rule 4: %s of %s with width %s", ir_op_info[ins->op].name, ir_type_name(type),
+             name ? name : "that does not exist");
     }
 }
 
@@ -298,8 +302,8 @@ static void check_range(struct ir_verifier *v, ir_ref ref, const char *what, uin
                         uint64_t limit)
 {
     if (value >= limit) {
-        FAIL(v, ref, "rule 4: the %s of %s is out of range",
-             what, ir_op_info[v->unit->ins[ref].op].name);
+        FAIL(v, ref, "rule 4: the %s of %s is out of range", what,
+             ir_op_info[v->unit->ins[ref].op].name);
     }
 }
 

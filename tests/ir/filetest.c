@@ -13,10 +13,10 @@
  * report one of them. Whatever can be read must survive print, parse and print.
  *
  * IN and OUT are words NAME=VALUE: a global; flags (as fflags_get gives them); rm (rounding mode,
- * IN only); mem8[N] to mem64[N] (test memory at offset N); scratch[N]; counter. Values are integers,
- * f64:X (a C floating-point constant) or f32:X (NaN-boxed). OUT also has how the unit was left:
- * exit=jump|br|lookup|ret PC, exit=call PC RETURN, exit=loop REASON PC, fault=ADDRESS with pc=PC.
- * What OUT does not mention must be as before the run.
+ * IN only); mem8[N] to mem64[N] (test memory at offset N); scratch[N]; counter. Values are
+ * integers, f64:X (a C floating-point constant) or f32:X (NaN-boxed). OUT also has how the unit was
+ * left: exit=jump|br|lookup|ret PC, exit=call PC RETURN, exit=loop REASON PC, fault=ADDRESS with
+ * pc=PC. What OUT does not mention must be as before the run.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -36,11 +36,11 @@
 struct test {
     const char *file;
     char name[128];
-    char *text;               /* of the whole test; directives are comments in it */
+    char *text; /* of the whole test; directives are comments in it */
     char *runs[MAX_DIRECTIVES], *verifies[MAX_DIRECTIVES];
     unsigned run_count, verify_count;
     char *parse_error;
-    char *expected;           /* text, or NULL */
+    char *expected; /* text, or NULL */
     bool matched[MAX_DIRECTIVES];
     unsigned surprises;
     struct ir_unit unit;
@@ -145,8 +145,8 @@ static bool parse_exit(struct left *left, const char *kind, char **words, unsign
 }
 
 /* Both sides of a `run:`. The text is taken apart in place. */
-static bool parse_run(char *text, struct machine *before, struct machine *after,
-                      struct left *left, char *bad, size_t bad_size)
+static bool parse_run(char *text, struct machine *before, struct machine *after, struct left *left,
+                      char *bad, size_t bad_size)
 {
     char *words[MAX_WORDS], *rest = text, *word;
     unsigned count = 0;

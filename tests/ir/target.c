@@ -93,12 +93,16 @@ static uint64_t help_fetch(struct test_state *state, uint64_t offset)
 
 /* ---- the tables ------------------------------------------------------------------------------ */
 
-#define X(index, name_, rank_) \
-    {.name = name_, .offset = offsetof(struct test_state, x) + 8 * (index), .type = IR_I64, \
-     .rank = rank_}
-#define F(index, name_, rank_) \
-    {.name = name_, .offset = offsetof(struct test_state, f) + 8 * (index), .type = IR_F64, \
-     .rank = rank_}
+#define X(index, name_, rank_)                                                                 \
+    {                                                                                          \
+        .name = name_, .offset = offsetof(struct test_state, x) + 8 * (index), .type = IR_I64, \
+        .rank = rank_                                                                          \
+    }
+#define F(index, name_, rank_)                                                                 \
+    {                                                                                          \
+        .name = name_, .offset = offsetof(struct test_state, f) + 8 * (index), .type = IR_F64, \
+        .rank = rank_                                                                          \
+    }
 
 static const struct ir_global globals[TEST_GLOBALS] = {
     X(0, "a0", 1),  X(1, "a1", 2),  X(2, "a2", 3),   X(3, "a3", 4),   X(4, "a4", 5),
@@ -118,14 +122,17 @@ static const struct ir_helper helpers[TEST_HELPER_COUNT] = {
     [TEST_FLIP32] = {"flip32", FN(help_flip32), IR_F32, 1, 0, {IR_F32}},
     [TEST_SCALE] = {"scale", FN(help_scale), IR_F64, 2, IR_H_FP, {IR_F64, IR_F64}},
     [TEST_COUNT] = {"count", FN(help_count), IR_VOID, 0, IR_H_CPU | IR_H_SIDE_EFFECT, {0}},
-    [TEST_SNAP] = {"snap", FN(help_snap), IR_VOID, 0,
-                   IR_H_CPU | IR_H_READS_STATE | IR_H_SIDE_EFFECT, {0}},
+    [TEST_SNAP] =
+        {"snap", FN(help_snap), IR_VOID, 0, IR_H_CPU | IR_H_READS_STATE | IR_H_SIDE_EFFECT, {0}},
     [TEST_PEEK] = {"peek", FN(help_peek), IR_I64, 1, IR_H_CPU | IR_H_READS_STATE, {IR_I32}},
-    [TEST_POKE] = {"poke", FN(help_poke), IR_VOID, 2,
+    [TEST_POKE] = {"poke",
+                   FN(help_poke),
+                   IR_VOID,
+                   2,
                    IR_H_CPU | IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_SIDE_EFFECT,
                    {IR_I32, IR_I64}},
-    [TEST_FETCH] = {"fetch", FN(help_fetch), IR_I64, 1,
-                    IR_H_CPU | IR_H_READS_STATE | IR_H_MEMORY, {IR_I64}},
+    [TEST_FETCH] =
+        {"fetch", FN(help_fetch), IR_I64, 1, IR_H_CPU | IR_H_READS_STATE | IR_H_MEMORY, {IR_I64}},
 };
 
 const struct ir_target test_target = {
@@ -245,9 +252,8 @@ static unsigned from_mxcsr(unsigned m)
     return (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 | (m >> 5 & 1);
 }
 
-int test_run(const struct test_engine *engine, const struct ir_unit *unit,
-             struct test_state *state, unsigned *flags, unsigned rounding,
-             struct interp_exit *exit)
+int test_run(const struct test_engine *engine, const struct ir_unit *unit, struct test_state *state,
+             unsigned *flags, unsigned rounding, struct interp_exit *exit)
 {
     unsigned saved = _mm_getcsr();
     int result;

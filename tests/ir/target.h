@@ -63,9 +63,8 @@ void test_state_init(struct test_state *state);
 
 /* Runs under a floating-point environment of its own: sticky flags as in fflags_get, rounding mode
  * as in frm_set. *flags is updated. Returns what the engine returns. */
-int test_run(const struct test_engine *engine, const struct ir_unit *unit,
-             struct test_state *state, unsigned *flags, unsigned rounding,
-             struct interp_exit *exit);
+int test_run(const struct test_engine *engine, const struct ir_unit *unit, struct test_state *state,
+             unsigned *flags, unsigned rounding, struct interp_exit *exit);
 
 /* The unit as text; the caller frees it. */
 char *test_print(const struct ir_unit *unit);
