@@ -4,3 +4,4 @@ src-util += util/log.c
 src-util += util/arena.c
 src-util += util/lock.c
 src-util += util/disas.c
+src-util += util/epoch.c
