@@ -5,3 +5,5 @@ src-util += util/arena.c
 src-util += util/lock.c
 src-util += util/disas.c
 src-util += util/epoch.c
+src-util += util/property.c
+src-util += util/state.c

@@ -1,4 +1,8 @@
-# Unit tests of the contracts of cpu/.
+# Unit tests of what the system emulator stands on: cpu, properties, state tables, loop, devices.
 
 unit-tests += cpu-contracts
 unit-libs-cpu-contracts := cpu util
+
+unit-tests += util-property util-state
+unit-libs-util-property := util
+unit-libs-util-state := util
