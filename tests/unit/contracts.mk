@@ -6,3 +6,9 @@ unit-libs-cpu-contracts := cpu util
 unit-tests += util-property util-state
 unit-libs-util-property := util
 unit-libs-util-state := util
+
+ifeq ($(CONFIG_GLIB),yes)
+unit-tests += io-loop
+unit-libs-io-loop := io util
+unit-syslibs-io-loop := $(GLIB_LIBS)
+endif
