@@ -50,7 +50,7 @@ struct property {
     uint64_t min, max;        /* of unsigned numbers and sizes; max 0: the type's */
     int64_t low, high;        /* of signed ones; both 0: the type's */
     const char *const *names; /* of ENUM, ends with NULL */
-    bool required;            /* has to be set before the object is realized */
+    bool required;            /* has to be set before the object is realized: not 0, not empty */
     bool runtime;             /* may be set after it */
 };
 

@@ -12,3 +12,6 @@ unit-tests += io-loop
 unit-libs-io-loop := io util
 unit-syslibs-io-loop := $(GLIB_LIBS)
 endif
+
+unit-tests += hw-core
+unit-libs-hw-core := hw mem util

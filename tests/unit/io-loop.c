@@ -69,10 +69,8 @@ static void check_fds(void)
     close(ends[1]);
     got_events = 0;
     watch = loop_fd_add(loop, ends[0], 0, on_fd, NULL);
-drain_once:
-    loop_iterate(loop, false);
-    if (!got_events) {
-        goto drain_once;
+    while (!got_events) {
+        loop_iterate(loop, true);
     }
     tap_eq(got_events, LOOP_ERR, "a hang-up is always reported");
     loop_fd_remove(watch);
@@ -453,15 +451,11 @@ static void check_requests(void)
         engine,
         (struct loop_request){.kind = LOOP_REQUEST_ZERO, .fd = fd, .offset = 4096, .size = 5});
 
-    if (zeroed == -ENOTSUP) {
-        tap_skip("a range is zeroed", "the file system cannot punch holes");
-    } else {
-        perform(
-            engine,
+    perform(engine,
             (struct loop_request){
                 .kind = LOOP_REQUEST_READ, .fd = fd, .offset = 4096, .iov = in, .iov_count = 2});
-        tap_ok(!zeroed && !memcmp(back, "\0\0\0\0\0 world", 11), "a range is zeroed");
-    }
+    tap_ok(zeroed == -ENOTSUP || (!zeroed && !memcmp(back, "\0\0\0\0\0 world", 11)),
+           "a range is zeroed, or said to be impossible on this file system");
     tap_eq(perform(engine,
                    (struct loop_request){
                        .kind = LOOP_REQUEST_READ, .fd = -1, .iov = in, .iov_count = 1}),
