@@ -9,6 +9,7 @@
  * argument of ours, so the loop that a thread runs is in a thread-local variable.
  */
 #include "io/loop/internal.h"
+#include "util/lock.h"
 
 #include <errno.h>
 #include <glib.h>
@@ -25,7 +26,7 @@ struct loop {
     struct loop_timers *timers;
     int bh_fd; /* eventfd: some bottom half is scheduled */
     struct loop_fd *bh_watch;
-    GMutex bh_lock; /* of the list */
+    struct lock bh_lock; /* of the list */
     struct loop_bh *bhs;
     unsigned bh_walking; /* depth of walks; entries are unlinked at depth 0 */
 };
@@ -135,20 +136,20 @@ static void bh_ready(void *opaque, unsigned events)
     if (read(loop->bh_fd, &n, sizeof(n)) < 0 && errno != EAGAIN && errno != EINTR) {
         return;
     }
-    g_mutex_lock(&loop->bh_lock);
+    lock_acquire(&loop->bh_lock);
     loop->bh_walking++;
     for (struct loop_bh *bh = loop->bhs; bh; bh = bh->next) {
         if (!atomic_exchange(&bh->scheduled, false) || atomic_load(&bh->dead)) {
             continue;
         }
-        g_mutex_unlock(&loop->bh_lock);
+        lock_release(&loop->bh_lock);
         bh->fn(bh->opaque);
-        g_mutex_lock(&loop->bh_lock);
+        lock_acquire(&loop->bh_lock);
     }
     if (--loop->bh_walking == 0) {
         bh_sweep_locked(loop);
     }
-    g_mutex_unlock(&loop->bh_lock);
+    lock_release(&loop->bh_lock);
 }
 
 struct loop_bh *loop_bh_create(struct loop *loop, void (*fn)(void *opaque), void *opaque)
@@ -161,10 +162,10 @@ struct loop_bh *loop_bh_create(struct loop *loop, void (*fn)(void *opaque), void
     bh->loop = loop;
     bh->fn = fn;
     bh->opaque = opaque;
-    g_mutex_lock(&loop->bh_lock);
+    lock_acquire(&loop->bh_lock);
     bh->next = loop->bhs;
     loop->bhs = bh;
-    g_mutex_unlock(&loop->bh_lock);
+    lock_release(&loop->bh_lock);
     return bh;
 }
 
@@ -191,12 +192,12 @@ void loop_bh_destroy(struct loop_bh *bh)
 {
     struct loop *loop = bh->loop;
 
-    g_mutex_lock(&loop->bh_lock);
+    lock_acquire(&loop->bh_lock);
     atomic_store(&bh->dead, true);
     if (!loop->bh_walking) {
         bh_sweep_locked(loop);
     }
-    g_mutex_unlock(&loop->bh_lock);
+    lock_release(&loop->bh_lock);
 }
 
 /* ---- the loop -------------------------------------------------------------------------------- */
@@ -235,7 +236,6 @@ struct loop *loop_create(void)
     }
     loop->context = g_main_context_new();
     g_main_context_set_poll_func(loop->context, poll_unlocked);
-    g_mutex_init(&loop->bh_lock);
     loop->timers = loop_timers_create(loop);
     if (!loop->timers) {
         g_main_context_unref(loop->context);
@@ -254,7 +254,6 @@ void loop_destroy(struct loop *loop)
     bh_sweep_locked(loop);
     g_assert(!loop->bhs);
     close(loop->bh_fd);
-    g_mutex_clear(&loop->bh_lock);
     g_main_context_unref(loop->context);
     g_free(loop);
 }

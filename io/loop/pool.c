@@ -5,6 +5,8 @@
 #include "io/loop/pool.h"
 
 #include <glib.h>
+#include <pthread.h>
+#include <signal.h>
 
 struct outlet {
     struct loop_pool *pool;
@@ -16,13 +18,13 @@ struct outlet {
 };
 
 struct loop_pool {
-    GMutex lock;
-    GCond work;
+    pthread_mutex_t lock;
+    pthread_cond_t work;
     struct loop_job *first, **last; /* waiting for a worker */
     unsigned max, idle, count;      /* threads: allowed, waiting for work, alive */
     unsigned waiting;               /* jobs in the queue */
     bool ending;
-    GThread **thread;
+    pthread_t *thread;
     struct outlet *outlets;
 };
 
@@ -41,32 +43,32 @@ static void outlet_ready(void *opaque)
 {
     struct outlet *o = opaque;
 
-    g_mutex_lock(&o->pool->lock);
+    pthread_mutex_lock(&o->pool->lock);
     struct loop_job *job = o->first;
 
     o->first = NULL;
     o->last = &o->first;
-    g_mutex_unlock(&o->pool->lock);
+    pthread_mutex_unlock(&o->pool->lock);
     while (job) {
         struct loop_job *next = job->next; /* done() may free the job */
 
         job->done(job);
-        g_mutex_lock(&o->pool->lock);
+        pthread_mutex_lock(&o->pool->lock);
         o->pending--;
-        g_mutex_unlock(&o->pool->lock);
+        pthread_mutex_unlock(&o->pool->lock);
         job = next;
     }
 }
 
-static gpointer worker_main(gpointer opaque)
+static void *worker_main(void *opaque)
 {
     struct loop_pool *pool = opaque;
 
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->first && !pool->ending) {
             pool->idle++;
-            g_cond_wait(&pool->work, &pool->lock);
+            pthread_cond_wait(&pool->work, &pool->lock);
             pool->idle--;
         }
         struct loop_job *job = pool->first;
@@ -79,9 +81,9 @@ static gpointer worker_main(gpointer opaque)
             pool->last = &pool->first;
         }
         pool->waiting--;
-        g_mutex_unlock(&pool->lock);
+        pthread_mutex_unlock(&pool->lock);
         job->work(job);
-        g_mutex_lock(&pool->lock);
+        pthread_mutex_lock(&pool->lock);
         struct outlet *o = outlet_of_locked(pool, job->loop);
 
         job->next = NULL;
@@ -89,8 +91,24 @@ static gpointer worker_main(gpointer opaque)
         o->last = &job->next;
         loop_bh_schedule(o->bh);
     }
-    g_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&pool->lock);
     return NULL;
+}
+
+/* Without a first worker nothing would ever be done; without a further one it takes longer. */
+static void start_worker_locked(struct loop_pool *pool)
+{
+    sigset_t all, before;
+
+    /* Signals are for the threads that expect them. */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    if (pthread_create(&pool->thread[pool->count], NULL, worker_main, pool) == 0) {
+        pthread_setname_np(pool->thread[pool->count++], "tinamou-worker");
+    } else {
+        g_assert(pool->count);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct loop_pool *loop_pool_create(unsigned threads)
@@ -98,18 +116,18 @@ struct loop_pool *loop_pool_create(unsigned threads)
     struct loop_pool *pool = g_try_new0(struct loop_pool, 1);
 
     if (pool) {
-        g_mutex_init(&pool->lock);
-        g_cond_init(&pool->work);
+        pthread_mutex_init(&pool->lock, NULL);
+        pthread_cond_init(&pool->work, NULL);
         pool->last = &pool->first;
         pool->max = MAX(threads, 1);
-        pool->thread = g_new0(GThread *, pool->max);
+        pool->thread = g_new0(pthread_t, pool->max);
     }
     return pool;
 }
 
 void loop_pool_submit(struct loop_pool *pool, struct loop_job *job)
 {
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     struct outlet *o = outlet_of_locked(pool, job->loop);
 
     if (!o) {
@@ -128,32 +146,32 @@ void loop_pool_submit(struct loop_pool *pool, struct loop_job *job)
     pool->last = &job->next;
     pool->waiting++;
     if (pool->waiting > pool->idle && pool->count < pool->max) {
-        pool->thread[pool->count++] = g_thread_new("tinamou-worker", worker_main, pool);
+        start_worker_locked(pool);
     }
-    g_cond_signal(&pool->work);
-    g_mutex_unlock(&pool->lock);
+    pthread_cond_signal(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
 }
 
 void loop_pool_destroy(struct loop_pool *pool)
 {
     for (struct outlet *o = pool->outlets; o; o = o->next) {
         for (;;) {
-            g_mutex_lock(&pool->lock);
+            pthread_mutex_lock(&pool->lock);
             bool busy = o->pending != 0;
 
-            g_mutex_unlock(&pool->lock);
+            pthread_mutex_unlock(&pool->lock);
             if (!busy) {
                 break;
             }
             loop_iterate(o->loop, true);
         }
     }
-    g_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&pool->lock);
     pool->ending = true;
-    g_cond_broadcast(&pool->work);
-    g_mutex_unlock(&pool->lock);
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
     for (unsigned i = 0; i < pool->count; i++) {
-        g_thread_join(pool->thread[i]);
+        pthread_join(pool->thread[i], NULL);
     }
     while (pool->outlets) {
         struct outlet *o = pool->outlets;
@@ -163,7 +181,7 @@ void loop_pool_destroy(struct loop_pool *pool)
         g_free(o);
     }
     g_free(pool->thread);
-    g_mutex_clear(&pool->lock);
-    g_cond_clear(&pool->work);
+    pthread_mutex_destroy(&pool->lock);
+    pthread_cond_destroy(&pool->work);
     g_free(pool);
 }

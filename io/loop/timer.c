@@ -6,6 +6,7 @@
  * short. Callbacks run without it.
  */
 #include "io/loop/internal.h"
+#include "util/lock.h"
 
 #include <glib.h>
 #include <sys/timerfd.h>
@@ -24,7 +25,7 @@ struct loop_timers {
     struct loop_timers *next;
 };
 
-static GMutex timers_lock;
+static struct lock timers_lock = LOCK_INIT;
 static struct loop_timers *all_timers;
 
 static void put(struct heap *heap, size_t slot, struct loop_timer *timer)
@@ -127,7 +128,7 @@ static void timers_ready(void *opaque, unsigned events)
 {
     struct loop_timers *timers = opaque;
 
-    g_mutex_lock(&timers_lock);
+    lock_acquire(&timers_lock);
     /* As many as there are now: timers that arm themselves for the past must not starve the rest.
      */
     size_t limit = 0;
@@ -139,14 +140,14 @@ static void timers_ready(void *opaque, unsigned events)
         void (*fn)(void *) = timer->fn;
         void *arg = timer->opaque;
 
-        g_mutex_unlock(&timers_lock);
+        lock_release(&timers_lock);
         fn(arg);
-        g_mutex_lock(&timers_lock);
+        lock_acquire(&timers_lock);
     }
     /* Expired descriptors are set anew, which also makes them unreadable. */
     timers->set[0] = timers->set[1] = -1;
     set_fds_locked(timers);
-    g_mutex_unlock(&timers_lock);
+    lock_release(&timers_lock);
 }
 
 struct loop_timers *loop_timers_create(struct loop *loop)
@@ -168,23 +169,23 @@ struct loop_timers *loop_timers_create(struct loop *loop)
     for (unsigned i = 0; i < 2; i++) {
         timers->watch[i] = loop_fd_add(loop, timers->fd[i], LOOP_IN, timers_ready, timers);
     }
-    g_mutex_lock(&timers_lock);
+    lock_acquire(&timers_lock);
     timers->next = all_timers;
     all_timers = timers;
-    g_mutex_unlock(&timers_lock);
+    lock_release(&timers_lock);
     return timers;
 }
 
 void loop_timers_destroy(struct loop_timers *timers)
 {
-    g_mutex_lock(&timers_lock);
+    lock_acquire(&timers_lock);
     struct loop_timers **link = &all_timers;
 
     while (*link != timers) {
         link = &(*link)->next;
     }
     *link = timers->next;
-    g_mutex_unlock(&timers_lock);
+    lock_release(&timers_lock);
     for (unsigned i = 0; i < 2; i++) {
         loop_fd_remove(timers->watch[i]);
         close(timers->fd[i]);
@@ -198,11 +199,11 @@ void loop_timers_destroy(struct loop_timers *timers)
 
 void loop_timers_clock_changed(void)
 {
-    g_mutex_lock(&timers_lock);
+    lock_acquire(&timers_lock);
     for (struct loop_timers *timers = all_timers; timers; timers = timers->next) {
         set_fds_locked(timers);
     }
-    g_mutex_unlock(&timers_lock);
+    lock_release(&timers_lock);
 }
 
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, enum loop_clock clock,
@@ -217,7 +218,7 @@ void loop_timer_arm(struct loop_timer *timer, int64_t deadline)
     struct loop_timers *timers = loop_timers_of(timer->loop);
     struct heap *heap = &timers->heap[timer->clock];
 
-    g_mutex_lock(&timers_lock);
+    lock_acquire(&timers_lock);
     if (timer->deadline != LOOP_NEVER) {
         heap_remove(heap, timer);
     }
@@ -226,5 +227,5 @@ void loop_timer_arm(struct loop_timer *timer, int64_t deadline)
         heap_add(heap, timer);
     }
     set_fds_locked(timers);
-    g_mutex_unlock(&timers_lock);
+    lock_release(&timers_lock);
 }
