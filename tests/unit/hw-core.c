@@ -239,7 +239,7 @@ static void check_lines(void)
 {
     struct hw_irq_input in = {on_line, NULL, 7};
     struct hw_irq a = {0}, b = {0};
-    static struct hw_irq_or gate;
+    struct hw_irq_or gate;
 
     trace[0] = 0;
     hw_irq_set(&a, true);
