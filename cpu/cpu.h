@@ -38,7 +38,8 @@ enum cpu_exit {
 
 #define CPU_SPILL_SLOTS 64
 
-/* An entry of the jump cache: guest pc to host code. An empty entry has a pc no jump can have (1). */
+/* An entry of the jump cache: guest pc to host code. An empty entry is all zero, but for
+ * the first, which has a pc that no jump can have (1): pc 0 would be found there. */
 struct cpu_jump {
     uint64_t pc;
     const void *code;
@@ -49,7 +50,7 @@ struct cpu_jump {
 struct cpu {
     /* hot */
     _Atomic uint64_t stack_limit;   /* generated code leaves when rsp is below; a kick raises it to the maximum */
-    struct cpu_jump *jump_cache;    /* of the current mode */
+    struct cpu_jump *_Atomic jump_cache; /* of the current mode; cpu_no_jumps while a kick is pending */
     void *host_sp;                  /* of the accelerator's frame */
     uint64_t exit_arg;              /* see enum cpu_exit */
     uint32_t exit_reason;           /* enum cpu_exit, or one private to the accelerator */
@@ -113,11 +114,16 @@ struct cpu_target_ops {
                             size_t text_size);
 };
 
-/* Makes generated code of the vCPU leave for its run loop soon. Any thread, async-signal-safe. */
+/* A jump cache without entries. */
+extern struct cpu_jump cpu_no_jumps[CPU_JUMP_CACHE_SIZE];
+
+/* Makes generated code of the vCPU leave for its run loop soon: back edges and calls see the stack limit, indirect jumps
+ * find nothing. Any thread, async-signal-safe. */
 static inline void cpu_kick(struct cpu *cpu)
 {
     atomic_store_explicit(&cpu->kicked, true, memory_order_seq_cst);
     atomic_store_explicit(&cpu->stack_limit, UINT64_MAX, memory_order_seq_cst);
+    atomic_store_explicit(&cpu->jump_cache, cpu_no_jumps, memory_order_seq_cst);
 }
 
 #endif

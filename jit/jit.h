@@ -33,6 +33,9 @@ struct jit_layout {
     uint32_t spill_slots;
 };
 
+/* exit_reason while a helper runs that may fault on guest memory; the accelerator's handler asks for it. */
+#define JIT_IN_HELPER 0xffffu
+
 /* Fixed pieces of host code that units jump to; made once by jit_x86_thunks(). */
 enum jit_thunk {
     JIT_THUNK_ENTER,  /* C: void enter(void *state, const void *code); returns when a unit leaves for the run loop */
@@ -49,7 +52,11 @@ enum jit_reloc_kind {
     JIT_RELOC_HELPER,  /* rel32 to helper `index` of the target */
     JIT_RELOC_THUNK,   /* rel32 to enum jit_thunk `index` */
     JIT_RELOC_LINK_ID, /* imm32: the id of link `index` of this unit */
+    JIT_RELOC_RUNTIME, /* rel32 to enum jit_runtime `index` */
 };
+
+/* C functions of the back end itself. */
+enum jit_runtime { JIT_RT_FMA64, JIT_RT_FMA32 };
 
 struct jit_reloc {
     uint32_t offset;

@@ -1,4 +1,6 @@
-# Guest memory: RAM blocks, regions, flat views, checked access.
+# Guest memory. User mode links guest.c; the rest is the system emulator's address spaces.
+
+src-mem += mem/guest.c
 
 src-mem += mem/access.c
 src-mem += mem/dirty.c

@@ -6,9 +6,13 @@
 #ifndef TINAMOU_ACCEL_TCG_TCG_H
 #define TINAMOU_ACCEL_TCG_TCG_H
 
+#include <signal.h>
 #include <stdio.h>
 #include <ucontext.h>
 #include "accel/accel.h"
+
+/* Host stack, in bytes, that a thread needs below the frame that calls cpu_run(). */
+#define TCG_STACK_SIZE (512 * 1024)
 
 enum tcg_backend { TCG_BACKEND_HOST, TCG_BACKEND_INTERP };
 
@@ -54,6 +58,9 @@ void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), voi
 /* `--explain`: decode, IR, optimised IR and host code of one instruction's bytes, to out. Needs no tcg_init(). Returns 0 or
  * -EINVAL if the instruction is unknown to the model. */
 int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes, unsigned length, FILE *out);
+
+/* The optimisation switches for tcg_config.options (`-O help`): a line each. */
+void tcg_list_options(void (*line)(void *opaque, const char *text), void *opaque);
 
 /* Prints the counters of `-d stats`, a `name value` line each. */
 void tcg_print_stats(void);

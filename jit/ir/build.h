@@ -32,15 +32,18 @@ struct ir_builder {
     ir_ref global[IR_MAX_GLOBALS];        /* current value, IR_NONE if not known here */
     uint64_t dirty[IR_MAX_GLOBALS / 64];  /* differs from its value at the entry of the unit */
     uint64_t insn_pc;                     /* of the current guest instruction */
-    ir_ref cse[IR_CSE_SLOTS];             /* by hash; valid where cse_epoch matches */
-    uint32_t cse_epoch[IR_CSE_SLOTS];
-    uint32_t epoch;                       /* ops merged before this are not visible */
+    ir_ref cse[IR_CSE_SLOTS];             /* by hash; what is older than the epoch is not visible */
+    uint32_t epoch;                       /* a ref: ops before it are not merged with */
     uint32_t fp_epoch;                    /* likewise for ops that raise flags */
 };
 
 /* Starts a unit at guest address pc: block 0 is current and empty. */
 void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit_options *options,
                     const struct ir_target *target, uint64_t pc);
+
+/* Whether arithmetic may run on the host's floating-point unit (option hostfp); if not, the front end
+ * calls its integer routines. */
+bool ir_build_hostfp(const struct ir_builder *b);
 
 /* A guest instruction of `length` bytes at pc starts; every fault until the next reports this pc. */
 void ir_insn(struct ir_builder *b, uint64_t pc, unsigned length);

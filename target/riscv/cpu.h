@@ -44,6 +44,12 @@ struct riscv_cpu {
 
 extern const struct cpu_target_ops riscv64_target_ops;
 
+/* What the vDSO's host-call instruction (custom-0, funct3 0, legal in vdso_start..vdso_end only) does:
+ * number 0 clock_gettime, 1 gettimeofday, 2 clock_getres, 3 getcpu, with the guest's a0, a1, a2. Returns
+ * what goes to a0, -errno included. It may fault on guest memory. Set by linux-user; -ENOSYS while NULL. */
+extern int64_t (*riscv_vdso_call)(struct cpu *cpu, unsigned number, uint64_t a0, uint64_t a1,
+                                  uint64_t a2);
+
 static inline struct riscv_cpu *riscv_cpu(struct cpu *cpu)
 {
     return (struct riscv_cpu *)cpu;

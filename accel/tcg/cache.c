@@ -1,0 +1,260 @@
+/*
+ * Finding, linking and dropping units.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include "accel/tcg/internal.h"
+#include "mem/guest.h"
+
+enum { MAX_UNITS = 1 << 24 };
+
+/* Units in the order of their code. Reserved once, so that a signal handler may search while another thread appends. */
+static struct tcg_unit **by_code;
+static _Atomic uint32_t by_code_count;
+
+void tcg_cache_init(void)
+{
+    by_code = mmap(NULL, MAX_UNITS * sizeof(*by_code), PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (by_code == MAP_FAILED)
+        abort();
+    arena_init(&tcg.arena, 256 * 1024);
+}
+
+static unsigned hash_of(uint64_t pc, uint64_t mode)
+{
+    uint64_t h = (pc >> 1) * 0x9e3779b97f4a7c15u ^ mode * 0xc2b2ae3d27d4eb4fu;
+    return h >> (64 - TCG_HASH_BITS);
+}
+
+static unsigned page_hash(uint64_t page)
+{
+    return (page * 0x9e3779b97f4a7c15u) >> (64 - TCG_PAGE_HASH_BITS);
+}
+
+struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode)
+{
+    struct tcg_unit *unit = tcg.hash[hash_of(pc, mode)];
+
+    while (unit && (unit->pc != pc || unit->mode != mode))
+        unit = unit->hash_next;
+    return unit;
+}
+
+static uint64_t page_of(const struct tcg_unit *unit, unsigned i)
+{
+    uint64_t last = unit->end > unit->pc ? unit->end - 1 : unit->pc;
+    return (i ? last : unit->pc) >> TCG_PAGE_BITS;
+}
+
+static unsigned page_count(const struct tcg_unit *unit)
+{
+    return page_of(unit, 0) == page_of(unit, 1) ? 1 : 2;
+}
+
+/* The link in the list of `page` that follows from the unit before. */
+static struct tcg_unit **next_in_page(struct tcg_unit *unit, uint64_t page)
+{
+    return &unit->page_next[page_of(unit, 0) == page || page_hash(page_of(unit, 0)) == page_hash(page) ? 0 : 1];
+}
+
+void tcg_insert_locked(struct tcg_unit *unit)
+{
+    struct tcg_unit **head = &tcg.hash[hash_of(unit->pc, unit->mode)];
+    unsigned first = page_hash(page_of(unit, 0));
+
+    unit->hash_next = *head;
+    *head = unit;
+    unit->page_next[0] = tcg.pages[first];
+    tcg.pages[first] = unit;
+    if (page_count(unit) == 2 && page_hash(page_of(unit, 1)) != first) {
+        unsigned second = page_hash(page_of(unit, 1));
+        unit->page_next[1] = tcg.pages[second];
+        tcg.pages[second] = unit;
+    }
+}
+
+void tcg_remember_code(struct tcg_unit *unit)
+{
+    uint32_t n = atomic_load_explicit(&by_code_count, memory_order_relaxed);
+
+    by_code[n] = unit;
+    atomic_store_explicit(&by_code_count, n + 1, memory_order_release);
+}
+
+struct tcg_unit *tcg_unit_at(uint32_t offset)
+{
+    uint32_t low = 0, high = atomic_load_explicit(&by_code_count, memory_order_acquire);
+
+    while (low < high) {
+        uint32_t mid = low + (high - low) / 2;
+        struct tcg_unit *unit = by_code[mid];
+
+        if (offset < unit->code)
+            high = mid;
+        else if (offset >= unit->code + unit->code_size)
+            low = mid + 1;
+        else
+            return unit;
+    }
+    return NULL;
+}
+
+/* Another thread may be executing the jump: the displacement is aligned, so it sees the old or the new one. */
+static void patch(uint32_t at, uint32_t to)
+{
+    uint32_t disp = to - (at + 4);
+    __atomic_store_n((uint32_t *)(tcg_code_rw + at), disp, __ATOMIC_RELEASE);
+}
+
+void tcg_link_locked(uint32_t number, struct tcg_unit *to)
+{
+    struct tcg_link *link = &tcg.links[number];
+
+    if (link->to || link->from->dead)
+        return;
+    link->to = to;
+    link->next = to->incoming;
+    to->incoming = number;
+    patch(link->at, to->code);
+    tcg.stats.links_patched++;
+}
+
+static void unlink_hash(struct tcg_unit *unit)
+{
+    struct tcg_unit **p = &tcg.hash[hash_of(unit->pc, unit->mode)];
+
+    while (*p != unit)
+        p = &(*p)->hash_next;
+    *p = unit->hash_next;
+    for (unsigned i = 0; i < page_count(unit); i++) {
+        uint64_t page = page_of(unit, i);
+
+        if (i == 1 && page_hash(page) == page_hash(page_of(unit, 0)))
+            break;
+        p = &tcg.pages[page_hash(page)];
+        while (*p != unit)
+            p = next_in_page(*p, page);
+        *p = *next_in_page(unit, page);
+    }
+}
+
+static void forget_jumps(uint64_t pc)
+{
+    unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
+
+    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next)
+        if (cpu->jumps[index].pc == pc)
+            __atomic_store_n(&cpu->jumps[index].pc, 1, __ATOMIC_RELEASE);
+}
+
+void tcg_drop_locked(struct tcg_unit *unit)
+{
+    uint32_t number, next;
+
+    if (unit->dead)
+        return;
+    unit->dead = true;
+    tcg.stats.units_invalidated++;
+    unlink_hash(unit);
+    forget_jumps(unit->pc);
+    if (tcg.interp) {
+        /* whoever interprets it right now goes on with it to its end; freed with the cache */
+        return;
+    }
+    for (number = unit->incoming; number != TCG_NO_LINK; number = next) {
+        struct tcg_link *link = &tcg.links[number];
+
+        next = link->next;
+        link->to = NULL;
+        patch(link->at, link->stub);
+    }
+    unit->incoming = TCG_NO_LINK;
+}
+
+void tcg_reset_locked(void)
+{
+    uint32_t count = atomic_load(&by_code_count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        if (by_code[i]->ir) {
+            ir_unit_free(by_code[i]->ir);
+            free(by_code[i]->ir);
+        }
+    }
+    atomic_store(&by_code_count, 0);
+    memset(tcg.hash, 0, sizeof(tcg.hash));
+    memset(tcg.pages, 0, sizeof(tcg.pages));
+    tcg.link_count = 0;
+    arena_reset(&tcg.arena);
+    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
+        tcg_forget_jumps(cpu);
+    }
+    tcg.full = false;
+    tcg.stats.cache_resets++;
+}
+
+/* Calls fn for every unit that overlaps [start, end); fn may drop it. */
+static void each_in_range(uint64_t start, uint64_t end, void (*fn)(struct tcg_unit *))
+{
+    uint64_t first = start >> TCG_PAGE_BITS, last = (end - 1) >> TCG_PAGE_BITS;
+
+    if (start >= end)
+        return;
+    if (last - first >= 1 << TCG_PAGE_HASH_BITS) {
+        for (unsigned h = 0; h < 1 << TCG_HASH_BITS; h++) {
+            struct tcg_unit *unit = tcg.hash[h], *next;
+            for (; unit; unit = next) {
+                next = unit->hash_next;
+                if (unit->pc < end && (unit->end > start || unit->pc >= start))
+                    fn(unit);
+            }
+        }
+        return;
+    }
+    for (uint64_t page = first; page <= last; page++) {
+        struct tcg_unit *unit = tcg.pages[page_hash(page)], *next;
+        for (; unit; unit = next) {
+            next = *next_in_page(unit, page);
+            if (unit->pc < end && (unit->end > start || unit->pc >= start))
+                fn(unit);
+        }
+    }
+}
+
+void tcg_invalidate(uint64_t start, uint64_t end)
+{
+    if (!tcg.ready)
+        return;
+    lock_acquire(&tcg.lock);
+    each_in_range(start, end, tcg_drop_locked);
+    lock_release(&tcg.lock);
+}
+
+static unsigned fetch_unit(const struct tcg_unit *unit, void *bytes)
+{
+    unsigned length = (unsigned)(unit->end - unit->pc);
+
+    if (mem_guest_read(bytes, unit->pc, length) < 0)
+        return 0;
+    return length;
+}
+
+static void drop_if_changed(struct tcg_unit *unit)
+{
+    uint8_t bytes[1024];
+    unsigned length = (unsigned)(unit->end - unit->pc);
+
+    if (length > sizeof(bytes) || fetch_unit(unit, bytes) != length || memcmp(bytes, unit->guest_bytes, length) != 0)
+        tcg_drop_locked(unit);
+}
+
+void tcg_flush_changed(uint64_t start, uint64_t end)
+{
+    if (!tcg.ready)
+        return;
+    lock_acquire(&tcg.lock);
+    each_in_range(start, end, drop_if_changed);
+    lock_release(&tcg.lock);
+}

@@ -1,0 +1,435 @@
+/*
+ * The translator as accelerator: set-up, the run loop, and the ways out of generated code that need C.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#include "accel/tcg/internal.h"
+#include "mem/guest.h"
+#include "util/disas.h"
+#include "util/log.h"
+
+enum {
+    DEFAULT_CODE_SIZE = 128 * 1024 * 1024,
+    SHADOW_STACK_SIZE = 256 * 1024, /* of host stack, for guest calls in flight */
+};
+_Static_assert(SHADOW_STACK_SIZE + 128 * 1024 <= TCG_STACK_SIZE, "C needs stack below the shadow stack");
+
+struct tcg tcg;
+
+bool tcg_take_kick(struct cpu *cpu)
+{
+    struct tcg_cpu *self = cpu->accel;
+
+    /* first, so that a kick from now on is not lost; one in between costs a fruitless exit at most */
+    atomic_store(&cpu->stack_limit, cpu->normal_stack_limit);
+    atomic_store(&cpu->jump_cache, self->jumps);
+    return atomic_exchange(&cpu->kicked, false);
+}
+
+void tcg_forget_jumps(struct tcg_cpu *self)
+{
+    memset(self->jumps, 0, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
+    self->jumps[0].pc = 1;
+}
+
+void tcg_drop_at(struct cpu *cpu, uint64_t pc)
+{
+    struct tcg_unit *unit;
+
+    lock_acquire(&tcg.lock);
+    unit = tcg_find_locked(pc, cpu->mode);
+    if (unit)
+        tcg_drop_locked(unit);
+    lock_release(&tcg.lock);
+}
+
+void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit)
+{
+    unsigned column = 0;
+
+    if (log_enabled(LOG_EXEC))
+        log_printf("exec %#llx\n", (unsigned long long)unit->pc);
+    if (!log_enabled(LOG_CPU))
+        return;
+    for (const struct cpu_register *r = cpu->ops->registers; r->name; r++) {
+        uint64_t value = 0;
+
+        memcpy(&value, (const char *)cpu + r->offset, r->size < 8 ? r->size : 8);
+        log_printf("%-5s %016llx%s", r->name, (unsigned long long)value, ++column % 4 ? " " : "\n");
+    }
+    if (column % 4)
+        log_text("\n", 1);
+}
+
+static struct tcg_unit *unit_for(struct cpu *cpu, uint64_t pc)
+{
+    struct tcg_unit *unit = tcg_find_locked(pc, cpu->mode);
+
+    return unit ? unit : tcg_translate_locked(cpu, pc);
+}
+
+/* Called by generated code, on its stack. */
+static const void *hook_lookup(void *state, uint64_t pc)
+{
+    struct cpu *cpu = state;
+    struct tcg_cpu *self = cpu->accel;
+    struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    const void *code = NULL;
+    struct tcg_unit *unit;
+
+    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN))
+        return NULL;
+    lock_acquire(&tcg.lock);
+    tcg.stats.lookups_missed++;
+    unit = unit_for(cpu, pc);
+    if (unit) {
+        code = tcg_code_rx + unit->code;
+        /* code before pc: only this thread reads both, but another may have made the pair stale in between */
+        jump->code = code;
+        __atomic_store_n(&jump->pc, pc, __ATOMIC_RELEASE);
+    }
+    lock_release(&tcg.lock);
+    return code;
+}
+
+static const void *hook_link(void *state, uint32_t number)
+{
+    struct cpu *cpu = state;
+    const void *code = NULL;
+    struct tcg_unit *unit;
+    uint64_t pc;
+
+    lock_acquire(&tcg.lock);
+    pc = tcg.links[number].pc;
+    tcg_set_pc(cpu, pc);
+    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, pc);
+    if (unit) {
+        if (tcg.options.link)
+            tcg_link_locked(number, unit);
+        code = tcg_code_rx + unit->code;
+    }
+    lock_release(&tcg.lock);
+    return code;
+}
+
+static void fill_layout(struct jit_layout *layout, const struct tcg_config *config)
+{
+    *layout = (struct jit_layout){
+        .memory = config->guest_base ? JIT_MEM_SEGMENT : JIT_MEM_IDENTITY,
+        .stack_limit = offsetof(struct cpu, stack_limit),
+        .jump_cache = offsetof(struct cpu, jump_cache),
+        .jump_cache_bits = CPU_JUMP_CACHE_BITS,
+        .exit_reason = offsetof(struct cpu, exit_reason),
+        .exit_link = offsetof(struct cpu, exit_link),
+        .host_sp = offsetof(struct cpu, host_sp),
+        .spill = offsetof(struct cpu, spill),
+        .spill_slots = CPU_SPILL_SLOTS,
+    };
+}
+
+int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
+{
+    const char *bad;
+    int result;
+
+    tcg.config = *config;
+    jit_options_init(&tcg.options);
+    if (config->options && jit_options_parse(&tcg.options, config->options, &bad) < 0) {
+        snprintf(error, error_size, "unknown optimisation '%.*s'", (int)strcspn(bad, ","), bad);
+        return -EINVAL;
+    }
+    tcg.interp = config->backend == TCG_BACKEND_INTERP;
+    fill_layout(&tcg.layout, config);
+    tcg_cache_init();
+    ir_unit_init(&tcg.unit);
+    jit_code_init(&tcg.code);
+    cpu_no_jumps[0].pc = 1;
+    if (!tcg.interp) {
+        result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE);
+        if (result < 0) {
+            log_printf("no executable memory (%s): using the interpreter\n", strerror(-result));
+            tcg.interp = true;
+        }
+    }
+    if (!tcg.interp) {
+        tcg.compiler = jit_x86_new(&tcg.layout, &tcg.options);
+        if (!tcg.compiler) {
+            snprintf(error, error_size, "out of memory");
+            return -ENOMEM;
+        }
+    }
+    tcg.ready = true;
+    return 0;
+}
+
+/* The thunks, when the first vCPU tells which target it is. */
+static void set_target(const struct cpu_target_ops *ops)
+{
+    struct jit_x86_hooks hooks = {
+        .lookup = hook_lookup,
+        .link = hook_link,
+        .pc_offset = ops->pc_offset,
+        .reason_poll = TCG_EXIT_POLL,
+        .reason_lookup = TCG_EXIT_LOOKUP,
+    };
+
+    if (tcg.ops)
+        return;
+    tcg.ops = ops;
+    if (tcg.interp)
+        return;
+    jit_x86_thunks(ops->ir, &tcg.layout, &hooks, &tcg.code, tcg.thunk);
+    uint32_t at = tcg_buffer_alloc(tcg.code.size);
+    memcpy(tcg_code_rw + at, tcg.code.bytes, tcg.code.size);
+    for (unsigned i = 0; i < JIT_THUNK_COUNT; i++)
+        tcg.thunk[i] += at;
+    tcg.thunk_end = tcg_buffer_used();
+}
+
+static struct cpu *new_cpu(size_t state_size)
+{
+    struct cpu *cpu = aligned_alloc(64, (state_size + 63) & ~(size_t)63);
+    struct tcg_cpu *self = calloc(1, sizeof(*self));
+    /* zero pages until used; most threads touch little of it */
+    struct cpu_jump *jumps = mmap(NULL, CPU_JUMP_CACHE_SIZE * sizeof(*jumps), PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (!cpu || !self || jumps == MAP_FAILED) {
+        free(cpu);
+        free(self);
+        if (jumps != MAP_FAILED)
+            munmap(jumps, CPU_JUMP_CACHE_SIZE * sizeof(*jumps));
+        return NULL;
+    }
+    memset(cpu, 0, state_size);
+    jumps[0].pc = 1;
+    self->cpu = cpu;
+    self->jumps = jumps;
+    cpu->accel = self;
+    return cpu;
+}
+
+static void add_cpu(struct cpu *cpu)
+{
+    struct tcg_cpu *self = cpu->accel;
+
+    lock_acquire(&tcg.lock);
+    self->next = tcg.cpus;
+    tcg.cpus = self;
+    lock_release(&tcg.lock);
+}
+
+static struct cpu *cpu_create(const struct cpu_target_ops *ops)
+{
+    struct cpu *cpu = new_cpu(ops->state_size);
+
+    if (!cpu)
+        return NULL;
+    lock_acquire(&tcg.lock);
+    set_target(ops);
+    lock_release(&tcg.lock);
+    cpu->ops = ops;
+    ops->reset(cpu);
+    add_cpu(cpu);
+    return cpu;
+}
+
+static struct cpu *cpu_copy(const struct cpu *from)
+{
+    struct cpu *cpu = new_cpu(from->ops->state_size);
+    void *accel;
+
+    if (!cpu)
+        return NULL;
+    accel = cpu->accel;
+    memcpy(cpu, from, from->ops->state_size);
+    cpu->accel = accel;
+    cpu->owner = NULL;
+    atomic_store(&cpu->kicked, false);
+    cpu->normal_stack_limit = 0;
+    add_cpu(cpu);
+    return cpu;
+}
+
+static void cpu_destroy(struct cpu *cpu)
+{
+    struct tcg_cpu *self = cpu->accel, **p;
+
+    lock_acquire(&tcg.lock);
+    for (p = &tcg.cpus; *p != self; p = &(*p)->next)
+        ;
+    *p = self->next;
+    lock_release(&tcg.lock);
+    munmap(self->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
+    free(self);
+    free(cpu);
+}
+
+/* Waits until no other vCPU is in generated code, and empties the cache. */
+static void reset_cache(struct tcg_cpu *self)
+{
+    lock_acquire(&tcg.lock);
+    if (!tcg.full) {
+        lock_release(&tcg.lock);
+        return;
+    }
+    atomic_store(&tcg.stop, true);
+    for (struct tcg_cpu *other = tcg.cpus; other; other = other->next) {
+        if (other == self)
+            continue;
+        while (atomic_load(&other->in_code)) {
+            cpu_kick(other->cpu);
+            /* whoever waits for the lock in a hook must get it to see that he is to leave */
+            lock_release(&tcg.lock);
+            sched_yield();
+            lock_acquire(&tcg.lock);
+        }
+    }
+    tcg_reset_locked();
+    if (!tcg.interp)
+        tcg_buffer_reset(tcg.thunk_end);
+    atomic_store(&tcg.stop, false);
+    lock_release(&tcg.lock);
+}
+
+static void begin_code(struct tcg_cpu *self)
+{
+    for (;;) {
+        atomic_store(&self->in_code, true);
+        if (!atomic_load(&tcg.stop))
+            return;
+        atomic_store(&self->in_code, false);
+        while (atomic_load(&tcg.stop))
+            sched_yield();
+    }
+}
+
+static enum cpu_exit run_host(struct cpu *cpu)
+{
+    struct tcg_cpu *self = cpu->accel;
+    void (*enter)(void *, const void *) = (void (*)(void *, const void *))(tcg_code_rx + tcg.thunk[JIT_THUNK_ENTER]);
+
+    cpu->normal_stack_limit = (uint64_t)__builtin_frame_address(0) - SHADOW_STACK_SIZE;
+    for (;;) {
+        struct tcg_unit *unit;
+
+        if (tcg_take_kick(cpu) && !atomic_load(&tcg.stop)) {
+            tcg.stats.exits_kick++;
+            return CPU_EXIT_KICK;
+        }
+        begin_code(self);
+        lock_acquire(&tcg.lock);
+        unit = unit_for(cpu, tcg_pc(cpu));
+        lock_release(&tcg.lock);
+        if (!unit) {
+            atomic_store(&self->in_code, false);
+            reset_cache(self);
+            continue;
+        }
+        tcg_log_exec(cpu, unit);
+        cpu->exit_reason = CPU_EXIT_NONE;
+        enter(cpu, tcg_code_rx + unit->code);
+        atomic_store(&self->in_code, false);
+
+        switch (cpu->exit_reason) {
+        case TCG_EXIT_LOOKUP:
+            break;
+        case TCG_EXIT_POLL:
+            if (!atomic_load(&cpu->kicked))
+                tcg.stats.exits_depth++;
+            break;
+        case CPU_EXIT_FENCE_CODE:
+            tcg_flush_changed(0, UINT64_MAX);
+            break;
+        case CPU_EXIT_MODE:
+            tcg_forget_jumps(self);
+            break;
+        case CPU_EXIT_FETCH_FAULT:
+            tcg_drop_at(cpu, tcg_pc(cpu)); /* the page may be mapped next time */
+            tcg.stats.exits_other++;
+            return CPU_EXIT_FETCH_FAULT;
+        case CPU_EXIT_SYSCALL:
+            tcg.stats.exits_syscall++;
+            return CPU_EXIT_SYSCALL;
+        default:
+            tcg.stats.exits_other++;
+            return (enum cpu_exit)cpu->exit_reason;
+        }
+    }
+}
+
+static enum cpu_exit cpu_run(struct cpu *cpu)
+{
+    enum cpu_exit result;
+
+    cpu->ops->load_fpu(cpu);
+    result = tcg.interp ? tcg_run_interp(cpu) : run_host(cpu);
+    cpu->ops->save_fpu(cpu);
+    return result;
+}
+
+const struct accel_ops accel_tcg = {
+    .name = "tcg",
+    .cpu_create = cpu_create,
+    .cpu_copy = cpu_copy,
+    .cpu_destroy = cpu_destroy,
+    .cpu_run = cpu_run,
+};
+
+void tcg_fork_prepare(void)
+{
+    lock_acquire(&tcg.lock);
+}
+
+void tcg_fork_parent(void)
+{
+    lock_release(&tcg.lock);
+}
+
+void tcg_fork_child(struct cpu *self)
+{
+    struct tcg_cpu *cpu, *next;
+
+    disas_after_fork();
+    for (cpu = tcg.cpus; cpu; cpu = next) {
+        next = cpu->next;
+        if (cpu->cpu == self)
+            continue;
+        /* the thread does not exist here; its memory does */
+        munmap(cpu->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*cpu->jumps));
+        free(cpu->cpu);
+        free(cpu);
+    }
+    tcg.cpus = self->accel;
+    tcg.cpus->next = NULL;
+    atomic_store(&tcg.stop, false);
+    if (!tcg.interp) {
+        int error = tcg_buffer_after_fork();
+
+        if (error < 0) {
+            fprintf(stderr, "tinamou: no executable memory after fork: %s\n", strerror(-error));
+            _exit(1);
+        }
+    }
+    lock_init(&tcg.lock);
+}
+
+void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), void *opaque)
+{
+    if (tcg_code_rx) {
+        range(opaque, (uint64_t)tcg_code_rx, (uint64_t)tcg_code_rx + tcg_buffer_size());
+        range(opaque, (uint64_t)tcg_code_rw, (uint64_t)tcg_code_rw + tcg_buffer_size());
+    }
+}
+
+void tcg_print_stats(void)
+{
+#define X(name, help) log_printf("%-20s %12llu  # %s\n", #name, (unsigned long long)tcg.stats.name, help);
+    TCG_COUNTERS(X)
+#undef X
+}

@@ -1,0 +1,248 @@
+/*
+ * From a guest pc to a unit in the cache.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include "accel/tcg/internal.h"
+#include "jit/ir/text.h"
+#include "jit/ir/verify.h"
+#include "jit/opt/dce.h"
+#include "mem/guest.h"
+#include "util/disas.h"
+#include "util/log.h"
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static unsigned fetch(void *opaque, uint64_t pc, void *bytes, unsigned length)
+{
+    unsigned n = tcg.config.fetchable ? tcg.config.fetchable(pc, length) : length;
+
+    (void)opaque;
+    if (n == 0 || mem_guest_read(bytes, pc, n) < 0)
+        return 0;
+    return n;
+}
+
+static void log_write(void *opaque, const char *text, size_t length)
+{
+    (void)opaque;
+    log_text(text, length);
+}
+
+void tcg_log_ir(const struct ir_unit *unit, const char *title)
+{
+    log_printf("%s\n", title);
+    ir_print(unit, log_write, NULL);
+    log_printf("\n");
+}
+
+static void log_guest(struct cpu *cpu, const struct cpu_translate *request)
+{
+    uint8_t bytes[1024];
+    uint64_t pc = request->pc;
+    unsigned length = (unsigned)(request->end - request->pc), at = 0;
+    char text[128];
+
+    log_printf("IN: %#llx\n", (unsigned long long)pc);
+    if (length > sizeof(bytes))
+        length = sizeof(bytes);
+    length = fetch(NULL, pc, bytes, length);
+    while (at < length) {
+        unsigned n = cpu->ops->disassemble(cpu, pc + at, bytes + at, length - at, text, sizeof(text));
+        char hex[3 * 16 + 1];
+        unsigned used = 0;
+
+        for (unsigned i = 0; i < n && at + i < length && i < 16; i++)
+            used += (unsigned)snprintf(hex + used, sizeof(hex) - used, "%02x", bytes[at + n - 1 - i]);
+        log_printf("0x%08llx:  %-10s %s\n", (unsigned long long)(pc + at), hex, text);
+        at += n;
+    }
+    log_printf("\n");
+}
+
+static void report_violation(void *opaque, ir_ref op, const char *text)
+{
+    (void)opaque;
+    log_printf("op %u: %s\n", op, text);
+}
+
+void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request)
+{
+    ir_build_begin(&tcg.builder, &tcg.unit, &tcg.options, cpu->ops->ir, request->pc);
+    cpu->ops->translate(&tcg.builder, request);
+    tcg.stats.ir_ops += tcg.unit.ins_count;
+    if (log_enabled(LOG_IN_ASM))
+        log_guest(cpu, request);
+    if (log_enabled(LOG_OP))
+        tcg_log_ir(&tcg.unit, "OP:");
+    if (tcg.options.dce)
+        jit_opt_dce(&tcg.unit);
+    if (log_enabled(LOG_OP_OPT))
+        tcg_log_ir(&tcg.unit, "OP after optimisation:");
+#ifdef TINAMOU_DEBUG
+    bool verify = true;
+#else
+    bool verify = log_enabled(LOG_OP | LOG_OP_OPT);
+#endif
+    if (verify && ir_verify(&tcg.unit, report_violation, NULL)) {
+        tcg_log_ir(&tcg.unit, "this unit is not well-formed:");
+        abort();
+    }
+}
+
+static const void *reloc_target(const struct ir_target *target, const struct jit_reloc *reloc)
+{
+    switch (reloc->kind) {
+    case JIT_RELOC_HELPER:
+        return target->helpers[reloc->index].fn;
+    case JIT_RELOC_THUNK:
+        return tcg_code_rx + tcg.thunk[reloc->index];
+    default:
+        return jit_x86_runtime((enum jit_runtime)reloc->index);
+    }
+}
+
+/* Copies the code into the buffer at offset `at`, and makes its references good. */
+static void install(const struct ir_target *target, uint32_t at, uint32_t first_link)
+{
+    const struct jit_code *code = &tcg.code;
+
+    for (uint32_t i = 0; i < code->reloc_count; i++) {
+        const struct jit_reloc *reloc = &code->relocs[i];
+        uint32_t value;
+
+        if (reloc->kind == JIT_RELOC_LINK_ID)
+            value = first_link + reloc->index;
+        else
+            value = (uint32_t)((const uint8_t *)reloc_target(target, reloc) - (tcg_code_rx + at + reloc->offset + 4));
+        memcpy(code->bytes + reloc->offset, &value, 4);
+    }
+    memcpy(tcg_code_rw + at, code->bytes, code->size);
+}
+
+static void log_host(const struct tcg_unit *unit)
+{
+    log_printf("OUT: %u bytes, %u of them on the main line\n", unit->code_size, tcg.code.main_size);
+    disas_log(DISAS_X86_64, tcg_code_rx + unit->code, tcg.code.main_size, (uint64_t)(tcg_code_rx + unit->code));
+    log_printf("  -- cold\n");
+    uint32_t cold = (tcg.code.main_size + 15) & ~15u;
+    disas_log(DISAS_X86_64, tcg_code_rx + unit->code + cold, unit->code_size - cold,
+              (uint64_t)(tcg_code_rx + unit->code + cold));
+    log_printf("\n");
+}
+
+static bool reserve_links(uint32_t more)
+{
+    uint32_t need = tcg.link_count + more;
+
+    if (need > tcg.link_cap) {
+        uint32_t cap = tcg.link_cap ? tcg.link_cap : 4096;
+        struct tcg_link *links;
+
+        while (cap < need)
+            cap *= 2;
+        links = realloc(tcg.links, cap * sizeof(*links));
+        if (!links)
+            return false;
+        tcg.links = links;
+        tcg.link_cap = cap;
+    }
+    return true;
+}
+
+static bool place_code(struct tcg_unit *unit, const struct ir_target *target)
+{
+    const struct jit_code *code = &tcg.code;
+
+    jit_x86_compile(tcg.compiler, &tcg.unit, &tcg.code);
+    unit->code = tcg_buffer_alloc(code->size);
+    if (unit->code == UINT32_MAX || !reserve_links(code->link_count)) {
+        tcg.full = true;
+        return false;
+    }
+    unit->code_size = code->size;
+    unit->first_link = tcg.link_count;
+    unit->link_count = code->link_count;
+    unit->side = arena_dup(&tcg.arena, code->side ? code->side : (const uint8_t *)"", code->side_size);
+    unit->side_size = code->side_size;
+    for (uint32_t i = 0; i < code->link_count; i++) {
+        tcg.links[tcg.link_count++] = (struct tcg_link){
+            .from = unit,
+            .pc = code->links[i].pc,
+            .at = unit->code + code->links[i].offset,
+            .stub = unit->code + code->links[i].stub,
+            .next = TCG_NO_LINK,
+        };
+    }
+    install(target, unit->code, unit->first_link);
+    tcg.stats.host_bytes += code->size;
+    tcg.stats.host_main_bytes += code->main_size;
+    tcg.stats.side_bytes += code->side_size;
+    if (log_enabled(LOG_OUT_ASM))
+        log_host(unit);
+    return true;
+}
+
+/* The interpreter keeps the IR; the builder goes on with an empty unit. */
+static bool place_ir(struct tcg_unit *unit)
+{
+    static uint32_t serial;
+
+    unit->ir = malloc(sizeof(*unit->ir));
+    if (!unit->ir)
+        return false;
+    *unit->ir = tcg.unit;
+    ir_unit_init(&tcg.unit);
+    unit->code = serial++; /* tcg_unit_at() is not asked */
+    unit->code_size = 1;
+    return true;
+}
+
+struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
+{
+    struct cpu_translate request = {
+        .pc = pc,
+        .mode = cpu->mode,
+        .cpu = cpu,
+        .max_insns = tcg.config.one_insn ? 1 : UINT32_MAX,
+        .long_units = tcg.options.super && !tcg.config.one_insn,
+        .fetch = fetch,
+    };
+    bool timed = log_enabled(LOG_STATS);
+    uint64_t start = timed ? now_ns() : 0;
+    struct tcg_unit *unit;
+    uint8_t *bytes;
+
+    tcg_build_locked(cpu, &request);
+    unit = arena_zalloc(&tcg.arena, sizeof(*unit));
+    if (!unit)
+        abort();
+    unit->pc = pc;
+    unit->end = request.end > pc ? request.end : pc;
+    unit->mode = cpu->mode;
+    unit->incoming = TCG_NO_LINK;
+    bytes = arena_alloc(&tcg.arena, unit->end - pc + 1);
+    if (!bytes)
+        abort();
+    if (mem_guest_read(bytes, pc, unit->end - pc) < 0)
+        memset(bytes, 0, unit->end - pc);
+    unit->guest_bytes = bytes;
+    if (tcg.interp ? !place_ir(unit) : !place_code(unit, cpu->ops->ir))
+        return NULL;
+    tcg_remember_code(unit);
+    tcg_insert_locked(unit);
+    tcg.stats.units++;
+    tcg.stats.guest_insns += request.insns;
+    tcg.stats.guest_bytes += unit->end - pc;
+    if (timed)
+        tcg.stats.translate_ns += now_ns() - start;
+    return unit;
+}

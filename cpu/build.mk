@@ -1,0 +1,1 @@
+src-cpu += cpu/cpu.c

@@ -1,0 +1,2 @@
+src-jit += jit/interp/interp.c
+src-jit += jit/interp/call.c

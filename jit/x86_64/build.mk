@@ -1,0 +1,13 @@
+src-jit += jit/side.c
+src-jit += jit/x86_64/features.c
+src-jit += jit/x86_64/live.c
+src-jit += jit/x86_64/alloc.c
+src-jit += jit/x86_64/mark.c
+src-jit += jit/x86_64/join.c
+src-jit += jit/x86_64/emit-int.c
+src-jit += jit/x86_64/emit-mem.c
+src-jit += jit/x86_64/emit-fp.c
+src-jit += jit/x86_64/emit-call.c
+src-jit += jit/x86_64/emit-exit.c
+src-jit += jit/x86_64/compile.c
+src-jit += jit/x86_64/thunk.c

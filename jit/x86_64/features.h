@@ -1,0 +1,20 @@
+/*
+ * What the host CPU can do beyond baseline x86-64, read once with CPUID (and XGETBV: the kernel must keep
+ * the registers too). Generated code uses a feature only where its flag is set.
+ */
+#ifndef TINAMOU_JIT_X86_64_FEATURES_H
+#define TINAMOU_JIT_X86_64_FEATURES_H
+
+#include <stdbool.h>
+
+struct jit_x86_features {
+    bool popcnt, lzcnt, bmi1, bmi2, sse41, avx, avx2, fma, avx512;
+};
+
+/* The host's. The first call probes; later ones are cheap. Any thread. */
+const struct jit_x86_features *jit_x86_features(void);
+
+/* For tests: pretend a host without any of them (true), or go back to what was probed. */
+void jit_x86_features_baseline(bool baseline);
+
+#endif

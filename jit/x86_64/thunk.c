@@ -1,0 +1,137 @@
+/*
+ * The fixed code around units: in from C, out to C, and the slow ways from unit to unit.
+ *
+ * C's frame, from the top: the saved registers, a spare word, and the bottom entry of the shadow stack, whose guest pc
+ * (1) no return matches. host_sp points at that entry, so emptying the shadow stack is one load of rsp.
+ */
+#include "jit/x86_64/compile.h"
+
+struct thunks {
+    struct x86_asm a;
+    const struct ir_target *target;
+    const struct jit_layout *layout;
+    const struct jit_x86_hooks *hooks;
+    int8_t pin[IR_MAX_GLOBALS];
+    int32_t bias;
+};
+
+static struct x86_mem state(const struct thunks *t, uint32_t offset)
+{
+    return x86_mem(REG_STATE, (int32_t)offset - t->bias);
+}
+
+static void move_pins(struct thunks *t, bool to_homes)
+{
+    for (unsigned g = 0; g < t->target->global_count; g++) {
+        struct x86_mem home = state(t, t->target->globals[g].offset);
+        int reg = t->pin[g];
+
+        if (reg < 0)
+            continue;
+        if (reg >= REG_FP)
+            x86_rm(&t->a, to_homes ? X86_OP(1, 0x66, 0xd6) : X86_OP(1, 0xf3, 0x7e), false, reg - REG_FP, home);
+        else if (to_homes)
+            x86_store(&t->a, true, reg, home);
+        else
+            x86_load(&t->a, true, reg, home);
+    }
+}
+
+static const int8_t saved[] = {RBP, RBX, R12, R13, R14, R15};
+
+static void enter(struct thunks *t)
+{
+    struct x86_asm *a = &t->a;
+
+    for (unsigned i = 0; i < sizeof(saved); i++)
+        x86_push(a, saved[i]);
+    x86_alu_imm(a, ALU_SUB, true, RSP, 24);
+    x86_store_imm(a, true, 0, x86_mem(RSP, 0));
+    x86_store_imm(a, true, 1, x86_mem(RSP, 8));
+    x86_lea(a, true, RBP, x86_mem(RDI, t->bias));
+    x86_store(a, true, RSP, state(t, t->layout->host_sp));
+    x86_mov_rr(a, true, RAX, RSI);
+    move_pins(t, false);
+    x86_rr(a, 0xff, false, 4, RAX);
+}
+
+static void leave(struct thunks *t)
+{
+    struct x86_asm *a = &t->a;
+
+    x86_load(a, true, RSP, state(t, t->layout->host_sp));
+    x86_alu_imm(a, ALU_ADD, true, RSP, 24);
+    for (unsigned i = sizeof(saved); i-- > 0;)
+        x86_pop(a, saved[i]);
+    x86_reserve(a);
+    x86_u8(a, 0xc3);
+}
+
+/* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the run loop. */
+static void resolve(struct thunks *t, const void *hook, uint32_t out)
+{
+    struct x86_asm *a = &t->a;
+    uint32_t found;
+
+    x86_lea(a, true, RDI, x86_mem(REG_STATE, -t->bias));
+    x86_mov_imm(a, RAX, (int64_t)(uintptr_t)hook);
+    x86_rr(a, 0xff, false, 2, RAX);
+    x86_rr(a, 0x85, true, RAX, RAX);
+    found = x86_jcc(a, X86_NE);
+    x86_store_imm(a, false, (int32_t)t->hooks->reason_lookup, state(t, t->layout->exit_reason));
+    x86_patch(a, x86_jmp(a), out);
+    x86_patch(a, found, a->size);
+    move_pins(t, false);
+    x86_rr(a, 0xff, false, 4, RAX);
+}
+
+void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout, const struct jit_x86_hooks *hooks,
+                    struct jit_code *code, uint32_t offset[JIT_THUNK_COUNT])
+{
+    struct thunks t = {.target = target, .layout = layout, .hooks = hooks, .bias = jit_x86_bias(target)};
+    struct x86_asm *a = &t.a;
+    int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 4);
+
+    jit_x86_pins(target, t.pin);
+    x86_reserve(a);
+
+    offset[JIT_THUNK_ENTER] = a->size;
+    enter(&t);
+
+    offset[JIT_THUNK_EXIT] = a->size;
+    move_pins(&t, true);
+    offset[JIT_THUNK_FAULT] = a->size;
+    leave(&t);
+
+    offset[JIT_THUNK_POLL] = a->size;
+    x86_store(a, true, RAX, state(&t, hooks->pc_offset));
+    x86_store_imm(a, false, (int32_t)hooks->reason_poll, state(&t, layout->exit_reason));
+    x86_patch(a, x86_jmp(a), offset[JIT_THUNK_EXIT]);
+
+    offset[JIT_THUNK_LINK] = a->size;
+    move_pins(&t, true);
+    x86_mov_rr(a, false, RSI, RAX);
+    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT]);
+
+    offset[JIT_THUNK_MISS] = a->size;
+    x86_load(a, true, RSP, state(&t, layout->host_sp));
+    x86_mov_rr(a, false, RCX, RAX);
+    x86_shift_imm(a, SH_SHL, false, RCX, 3);
+    x86_alu_imm(a, ALU_AND, false, RCX, mask);
+    x86_alu_rm(a, ALU_ADD, true, RCX, state(&t, layout->jump_cache));
+    x86_alu_rm(a, ALU_CMP, true, RAX, x86_mem(RCX, 0));
+    uint32_t miss = x86_jcc(a, X86_NE);
+    x86_rm(a, 0xff, false, 4, x86_mem(RCX, 8));
+    x86_patch(a, miss, a->size);
+
+    offset[JIT_THUNK_LOOKUP] = a->size;
+    move_pins(&t, true);
+    x86_store(a, true, RAX, state(&t, hooks->pc_offset));
+    x86_mov_rr(a, true, RSI, RAX);
+    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT]);
+
+    free(code->bytes);
+    code->bytes = a->base;
+    code->size = a->size;
+    code->cap = a->cap;
+}

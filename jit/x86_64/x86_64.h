@@ -1,0 +1,41 @@
+/*
+ * The x86-64 back end. jit/jit.h says what it makes.
+ */
+#ifndef TINAMOU_JIT_X86_64_X86_64_H
+#define TINAMOU_JIT_X86_64_X86_64_H
+
+#include "jit/jit.h"
+#include "jit/side.h"
+
+struct x86_compiler;
+
+/* A compiler's working memory; one a thread. NULL when out of memory. */
+struct x86_compiler *jit_x86_new(const struct jit_layout *layout, const struct jit_options *options);
+void jit_x86_delete(struct x86_compiler *compiler);
+
+/* Compiles a verified unit into code (whose previous content is dropped). Cannot fail but for memory: then it aborts
+ * with a message. The unit may be dropped afterwards. */
+void jit_x86_compile(struct x86_compiler *compiler, const struct ir_unit *unit, struct jit_code *code);
+
+/* What thunks need beyond the layout. */
+struct jit_x86_hooks {
+    /* Called on the shadow stack with every pin in its home: the host code for guest pc / for link id, NULL to leave for
+     * the run loop. */
+    const void *(*lookup)(void *state, uint64_t pc);
+    const void *(*link)(void *state, uint32_t link);
+    uint32_t pc_offset;
+    uint32_t reason_poll; /* exit_reason of a fired exit check */
+    uint32_t reason_lookup; /* exit_reason when lookup or link returned NULL; pc is set */
+};
+
+/* Writes the thunks for a target to code and their offsets to offset[]. */
+void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout, const struct jit_x86_hooks *hooks,
+                    struct jit_code *code, uint32_t offset[JIT_THUNK_COUNT]);
+
+/* Where JIT_RELOC_RUNTIME leads. */
+void *jit_x86_runtime(enum jit_runtime function);
+
+/* How far rbp points behind the start of the state. */
+int32_t jit_x86_bias(const struct ir_target *target);
+
+#endif

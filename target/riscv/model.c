@@ -1,0 +1,246 @@
+/*
+ * CPU models and the dependencies between extensions.
+ *
+ * A model is a list of extensions; the profiles are those mandated for user mode. Switches are
+ * resolved together, so their order does not matter: what is asked for stays, and everything else
+ * gives way.
+ */
+#include "target/riscv/model.h"
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct {
+    const char *name, *help;
+} extensions[] = {
+#define RV_EXT(id, name, help) {name, help},
+#include "target/riscv/extensions.def"
+#undef RV_EXT
+};
+
+/* clang-format off */
+/* An extension and what it cannot be without. A collection (zkn) needs its members. */
+static const struct {
+    uint8_t ext, needs;
+} needs[] = {
+#define NEEDS(a, b) {RV_EXT_##a, RV_EXT_##b},
+    NEEDS(f, zicsr) NEEDS(d, f) NEEDS(zicntr, zicsr) NEEDS(zihpm, zicsr)
+    NEEDS(zfa, f) NEEDS(zfhmin, f) NEEDS(zfh, zfhmin) NEEDS(zfbfmin, f)
+    NEEDS(zcb, c) NEEDS(zcmop, c) NEEDS(zcmop, zimop)
+    NEEDS(zacas, a) NEEDS(zabha, a) NEEDS(zawrs, a) NEEDS(za64rs, a)
+    NEEDS(ziccrse, a) NEEDS(ziccamoa, a)
+    NEEDS(zkn, zbkb) NEEDS(zkn, zbkc) NEEDS(zkn, zbkx) NEEDS(zkn, zknd) NEEDS(zkn, zkne)
+    NEEDS(zkn, zknh)
+#undef NEEDS
+};
+
+#define GC                                                                                         \
+    X(i) X(m) X(a) X(f) X(d) X(c) X(zicsr) X(zifencei)
+#define RVA22                                                                                      \
+    GC X(zicntr) X(zihpm) X(ziccif) X(ziccrse) X(ziccamoa) X(zicclsm) X(za64rs) X(zihintpause)     \
+    X(zba) X(zbb) X(zbs) X(zic64b) X(zicbom) X(zicbop) X(zicboz) X(zfhmin) X(zkt)
+#define RVA23                                                                                      \
+    RVA22 X(zihintntl) X(zicond) X(zimop) X(zcmop) X(zcb) X(zfa) X(zawrs)
+
+/* clang-format on */
+
+static const uint8_t ext_gc[] = {
+#define X(id) RV_EXT_##id,
+    GC};
+static const uint8_t ext_rva22[] = {RVA22};
+static const uint8_t ext_rva23[] = {RVA23};
+#undef X
+static const uint8_t ext_all[] = {
+#define RV_EXT(id, name, help) RV_EXT_##id,
+#include "target/riscv/extensions.def"
+#undef RV_EXT
+};
+
+static const struct model {
+    const char *name;
+    const uint8_t *ext;
+    unsigned count;
+    const char *help;
+} models[] = {
+/* clang-format off */
+#define MODEL(name, list, help) {name, list, sizeof(list), help},
+    MODEL("rv64", ext_all, "everything below (the default)")
+    MODEL("rv64gc", ext_gc, "i m a f d c zicsr zifencei")
+    MODEL("rva22u64", ext_rva22, "the RVA22U64 profile")
+    MODEL("rva23u64", ext_rva23, "the RVA23U64 profile, without its vector extensions")
+    MODEL("max", ext_all, "everything below")
+#undef MODEL
+    /* clang-format on */
+};
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+
+const char *rv_ext_name(enum rv_ext ext)
+{
+    return extensions[ext].name;
+}
+
+/* Adds what members of the set need. */
+static void close_up(struct rv_ext_set *set)
+{
+    for (bool again = true; again;) {
+        again = false;
+        for (unsigned n = 0; n < COUNT(needs); n++) {
+            if (rv_has(set, (enum rv_ext)needs[n].ext) &&
+                !rv_has(set, (enum rv_ext)needs[n].needs)) {
+                rv_ext_add(set, (enum rv_ext)needs[n].needs);
+                again = true;
+            }
+        }
+    }
+}
+
+/* Adds what needs members of the set. */
+static void close_down(struct rv_ext_set *set)
+{
+    for (bool again = true; again;) {
+        again = false;
+        for (unsigned n = 0; n < COUNT(needs); n++) {
+            if (rv_has(set, (enum rv_ext)needs[n].needs) &&
+                !rv_has(set, (enum rv_ext)needs[n].ext)) {
+                rv_ext_add(set, (enum rv_ext)needs[n].ext);
+                again = true;
+            }
+        }
+    }
+}
+
+/* "WHAT 'text': known are a, b, c" */
+static void unknown(char *error, size_t size, const char *what, const char *text, size_t length,
+                    bool of_models)
+{
+    unsigned count = of_models ? COUNT(models) : RV_EXT_COUNT;
+    size_t used =
+        (size_t)snprintf(error, size, "unknown %s '%.*s': known are", what, (int)length, text);
+
+    for (unsigned n = 0; n < count && used < size; n++) {
+        used += (size_t)snprintf(error + used, size - used, "%s %s", n ? "," : "",
+                                 of_models ? models[n].name : extensions[n].name);
+    }
+}
+
+static int find_ext(const char *text, size_t length)
+{
+    for (int n = 0; n < RV_EXT_COUNT; n++) {
+        if (strlen(extensions[n].name) == length && !memcmp(extensions[n].name, text, length)) {
+            return n;
+        }
+    }
+    return -1;
+}
+
+static bool is_word(const char *text, size_t length, const char *word)
+{
+    return strlen(word) == length && !memcmp(text, word, length);
+}
+
+/* Reads one "EXT=on" into on or off. */
+static int parse_switch(const char *text, size_t length, struct rv_ext_set *on,
+                        struct rv_ext_set *off, char *error, size_t error_size)
+{
+    const char *equals = memchr(text, '=', length);
+    size_t name = equals ? (size_t)(equals - text) : length;
+    size_t rest = equals ? length - name - 1 : 0;
+    int ext = find_ext(text, name);
+
+    if (ext < 0) {
+        unknown(error, error_size, "extension", text, name, false);
+        return -EINVAL;
+    }
+    if (equals && (is_word(equals + 1, rest, "on") || is_word(equals + 1, rest, "true"))) {
+        rv_ext_add(on, (enum rv_ext)ext);
+        rv_ext_remove(off, (enum rv_ext)ext);
+        return 0;
+    }
+    if (equals && (is_word(equals + 1, rest, "off") || is_word(equals + 1, rest, "false"))) {
+        rv_ext_add(off, (enum rv_ext)ext);
+        rv_ext_remove(on, (enum rv_ext)ext);
+        return 0;
+    }
+    snprintf(error, error_size, "'%.*s': expected %s=on or %s=off", (int)length, text,
+             extensions[ext].name, extensions[ext].name);
+    return -EINVAL;
+}
+
+static const struct model *find_model(const char *text, size_t length)
+{
+    for (unsigned n = 0; n < COUNT(models); n++) {
+        if (is_word(text, length, models[n].name)) {
+            return &models[n];
+        }
+    }
+    return length == 0 ? &models[0] : NULL;
+}
+
+int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t error_size)
+{
+    struct rv_ext_set on = {{0}}, off = {{0}}, result = {{0}};
+    size_t length = strcspn(spec, ",");
+    const struct model *model = find_model(spec, length);
+    const char *p = spec + length;
+
+    if (!model) {
+        unknown(error, error_size, "CPU model", spec, length, true);
+        return -EINVAL;
+    }
+    for (unsigned n = 0; n < model->count; n++) {
+        rv_ext_add(&result, (enum rv_ext)model->ext[n]);
+    }
+    while (*p == ',') {
+        int r;
+        p++;
+        length = strcspn(p, ",");
+        r = parse_switch(p, length, &on, &off, error, error_size);
+        if (r < 0) {
+            return r;
+        }
+        p += length;
+    }
+    if (rv_has(&off, RV_EXT_i)) {
+        snprintf(error, error_size, "i=off: the base instructions are always on");
+        return -EINVAL;
+    }
+    for (unsigned ext = 0; ext < RV_EXT_COUNT; ext++) {
+        struct rv_ext_set closure = {{0}};
+        if (!rv_has(&on, (enum rv_ext)ext)) {
+            continue;
+        }
+        rv_ext_add(&closure, (enum rv_ext)ext);
+        close_up(&closure);
+        for (unsigned other = 0; other < RV_EXT_COUNT; other++) {
+            if (rv_has(&closure, (enum rv_ext)other) && rv_has(&off, (enum rv_ext)other)) {
+                snprintf(error, error_size, "%s=on needs %s, which is switched off",
+                         extensions[ext].name, extensions[other].name);
+                return -EINVAL;
+            }
+        }
+    }
+    close_up(&on);
+    close_down(&off);
+    for (unsigned n = 0; n < COUNT(result.bits); n++) {
+        result.bits[n] = (result.bits[n] & ~off.bits[n]) | on.bits[n];
+    }
+    *set = result;
+    return 0;
+}
+
+void rv_model_list(void (*line)(void *opaque, const char *text), void *opaque)
+{
+    char text[128];
+
+    line(opaque, "Models:");
+    for (unsigned n = 0; n < COUNT(models); n++) {
+        snprintf(text, sizeof(text), "  %-12s %s", models[n].name, models[n].help);
+        line(opaque, text);
+    }
+    line(opaque, "Extensions, each switched with ,NAME=on or ,NAME=off behind the model:");
+    for (unsigned n = 0; n < RV_EXT_COUNT; n++) {
+        snprintf(text, sizeof(text), "  %-12s %s", extensions[n].name, extensions[n].help);
+        line(opaque, text);
+    }
+}

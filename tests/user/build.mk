@@ -1,0 +1,1 @@
+check-tests += tests/user/run tests/user/elf
