@@ -519,13 +519,6 @@ static void any_op(struct gen *g)
 
 static void body(struct gen *g, unsigned length);
 
-static void new_insn(struct gen *g)
-{
-    unsigned length = pick(g, 2) ? 4 : 2;
-
-    ir_insn(&g->b, g->pc, length);
-    g->pc += length;
-}
 
 static void cut(struct gen *g, const unsigned counts[IR_TYPE_COUNT])
 {
@@ -557,6 +550,14 @@ static void jump_binding(struct gen *g, uint32_t to, const bool bound[TEST_GLOBA
     ir_jump(&g->b, to, n, args);
 }
 
+static void new_insn(struct gen *g)
+{
+    unsigned length = pick(g, 2) ? 4 : 2;
+
+    ir_insn(&g->b, g->pc, length);
+    g->pc += length;
+}
+
 /* The other end: the block's parameters. Returns the extra one. */
 static ir_ref take_bound(struct gen *g, uint32_t block, const bool bound[TEST_GLOBALS])
 {
@@ -573,6 +574,7 @@ static ir_ref take_bound(struct gen *g, uint32_t block, const bool bound[TEST_GL
         }
         g->dirty[i] = bound[i];
     }
+    new_insn(g); /* where paths meet, no guest instruction is the current one */
     return extra;
 }
 
