@@ -1,9 +1,10 @@
 /*
- * The vCPU contract: what a target (target/riscv, target/x86), an accelerator (accel/tcg, accel/kvm) and
- * those who drive a vCPU (linux-user, machines) agree on.
+ * The vCPU contract: what a target (target/riscv, target/x86), an accelerator (accel/tcg,
+ * accel/kvm) and those who drive a vCPU (linux-user, machines) agree on.
  *
- * struct cpu is the common state; a target's state starts with it. Generated code reaches both from one host
- * register. The fields under "hot" are read or written by generated code and by the thunks around it.
+ * struct cpu is the common state; a target's state starts with it. Generated code reaches both from
+ * one host register. The fields under "hot" are read or written by generated code and by the thunks
+ * around it.
  *
  * A vCPU belongs to the thread that runs it. Others may call cpu_kick() and nothing else.
  */
@@ -19,20 +20,23 @@ struct cpu;
 struct ir_builder;
 struct ir_target;
 
-/* Why the accelerator returned to whoever runs the vCPU. The pc in the state is that of the instruction itself
- * for faults and traps that have not retired, of the next one otherwise. */
+/* Why the accelerator returned to whoever runs the vCPU. The pc in the state is that of the
+ * instruction itself for faults and traps that have not retired, of the next one otherwise. */
 enum cpu_exit {
     CPU_EXIT_NONE,        /* internal to accelerators: look the pc up and go on */
     CPU_EXIT_KICK,        /* cpu_kick() was called; pc: next instruction */
     CPU_EXIT_SYSCALL,     /* environment call; pc: of the ecall itself */
     CPU_EXIT_BREAKPOINT,  /* breakpoint instruction; pc: of the instruction itself */
-    CPU_EXIT_ILLEGAL,     /* undefined or disabled instruction; pc: of it; exit_arg: its bits, 0 if unknown */
-    CPU_EXIT_FETCH_FAULT, /* the instruction can't be fetched; exit_arg: the address that faults; pc: of it */
-    CPU_EXIT_MISALIGNED,  /* misaligned address where none is allowed; exit_arg: it; pc: of the instruction */
-    CPU_EXIT_MEM_FAULT,   /* host memory fault on a guest access; exit_arg: guest address; pc: of the instruction;
-                           * exit_signal, exit_code: as the host kernel reported them */
-    CPU_EXIT_FENCE_CODE,  /* instruction stream synchronised (fence.i); pc: next instruction */
-    CPU_EXIT_MODE,        /* the mode word has changed; pc: next instruction */
+    CPU_EXIT_ILLEGAL,     /* undefined or disabled instruction; pc: of it; exit_arg: its bits, 0 if
+                             unknown */
+    CPU_EXIT_FETCH_FAULT, /* the instruction can't be fetched; exit_arg: the address that faults;
+                             pc: of it */
+    CPU_EXIT_MISALIGNED,  /* misaligned address where none is allowed; exit_arg: it; pc: of the
+                             instruction */
+    CPU_EXIT_MEM_FAULT,  /* host memory fault on a guest access; exit_arg: guest address; pc: of the
+                          * instruction;  exit_signal, exit_code: as the host kernel reported them */
+    CPU_EXIT_FENCE_CODE, /* instruction stream synchronised (fence.i); pc: next instruction */
+    CPU_EXIT_MODE,       /* the mode word has changed; pc: next instruction */
     CPU_EXIT_COUNT
 };
 
@@ -49,20 +53,22 @@ struct cpu_jump {
 
 struct cpu {
     /* hot */
-    _Atomic uint64_t stack_limit;   /* generated code leaves when rsp is below; a kick raises it to the maximum */
-    struct cpu_jump *_Atomic jump_cache; /* of the current mode; cpu_no_jumps while a kick is pending */
-    void *host_sp;                  /* of the accelerator's frame */
-    uint64_t exit_arg;              /* see enum cpu_exit */
-    uint32_t exit_reason;           /* enum cpu_exit, or one private to the accelerator */
-    uint32_t exit_link;             /* private to the accelerator */
-    uint64_t normal_stack_limit;    /* what stack_limit is when no kick is pending */
+    _Atomic uint64_t
+        stack_limit; /* generated code leaves when rsp is below; a kick raises it to the maximum */
+    struct cpu_jump
+        *_Atomic jump_cache;     /* of the current mode; cpu_no_jumps while a kick is pending */
+    void *host_sp;               /* of the accelerator's frame */
+    uint64_t exit_arg;           /* see enum cpu_exit */
+    uint32_t exit_reason;        /* enum cpu_exit, or one private to the accelerator */
+    uint32_t exit_link;          /* private to the accelerator */
+    uint64_t normal_stack_limit; /* what stack_limit is when no kick is pending */
     uint64_t spill[CPU_SPILL_SLOTS] __attribute__((aligned(32)));
 
     /* cold */
     const struct cpu_target_ops *ops;
-    void *accel;                    /* the accelerator's own data of this vCPU */
-    void *owner;                    /* of whoever drives it: a thread of linux-user, a hart of a machine */
-    uint64_t mode;                  /* target's mode word: what translations depend on beside the pc */
+    void *accel;   /* the accelerator's own data of this vCPU */
+    void *owner;   /* of whoever drives it: a thread of linux-user, a hart of a machine */
+    uint64_t mode; /* target's mode word: what translations depend on beside the pc */
     int32_t exit_signal, exit_code; /* see CPU_EXIT_MEM_FAULT */
     uint32_t index;
     _Atomic bool kicked;
@@ -72,16 +78,16 @@ struct cpu {
 struct cpu_translate {
     uint64_t pc;
     uint64_t mode;
-    const struct cpu *cpu;      /* for its model (features); its registers mean nothing here */
-    unsigned max_insns;         /* 1 with -one-insn-per-tb */
-    bool long_units;            /* go on past not-taken branches */
-    /* Copies `length` bytes of guest code at pc; returns how many could be read (from the start), which are fewer
-     * only if the rest can't be fetched. */
+    const struct cpu *cpu; /* for its model (features); its registers mean nothing here */
+    unsigned max_insns;    /* 1 with -one-insn-per-tb */
+    bool long_units;       /* go on past not-taken branches */
+    /* Copies `length` bytes of guest code at pc; returns how many could be read (from the start),
+     * which are fewer only if the rest can't be fetched. */
     unsigned (*fetch)(void *opaque, uint64_t pc, void *bytes, unsigned length);
     void *opaque;
     /* set by the front end: */
-    uint64_t end;               /* first guest address behind what was read */
-    unsigned insns;             /* guest instructions translated */
+    uint64_t end;   /* first guest address behind what was read */
+    unsigned insns; /* guest instructions translated */
 };
 
 /* One register as gdb, monitors and `-d cpu` see it. */
@@ -92,33 +98,36 @@ struct cpu_register {
 };
 
 struct cpu_target_ops {
-    const char *name;                    /* "riscv64" */
-    size_t state_size;                   /* of the target's state, struct cpu included */
+    const char *name;  /* "riscv64" */
+    size_t state_size; /* of the target's state, struct cpu included */
     uint32_t pc_offset;
-    const struct ir_target *ir;          /* globals and helpers */
+    const struct ir_target *ir;           /* globals and helpers */
     const struct cpu_register *registers; /* for gdb and -d cpu; the last has no name */
     /* Initial state of a freshly created, zeroed vCPU. */
     void (*reset)(struct cpu *cpu);
-    /* Chooses the model, e.g. "rv64gc,zba=on". Returns 0 or -EINVAL with a one-line message in error[]. */
+    /* Chooses the model, e.g. "rv64gc,zba=on". Returns 0 or -EINVAL with a one-line message in
+     * error[]. */
     int (*set_model)(struct cpu *cpu, const char *spec, char *error, size_t error_size);
     /* Prints the known models and features (for `-cpu help`), a line each. */
     void (*list_models)(void (*line)(void *opaque, const char *text), void *opaque);
     /* Writes one unit. Never fails: what can't be fetched or decoded becomes an exit. */
     void (*translate)(struct ir_builder *b, struct cpu_translate *request);
-    /* Brings state that lives in the host's registers into the vCPU state, and back: called by the accelerator
-     * on its own thread when generated code was left and before it is entered (floating-point environment). */
+    /* Brings state that lives in the host's registers into the vCPU state, and back: called by the
+     * accelerator on its own thread when generated code was left and before it is entered
+     * (floating-point environment). */
     void (*load_fpu)(struct cpu *cpu);
     void (*save_fpu)(struct cpu *cpu);
-    /* Disassembles the instruction at bytes[0..length) to text; returns its length in bytes, at least 1. */
-    unsigned (*disassemble)(const struct cpu *cpu, uint64_t pc, const uint8_t *bytes, unsigned length, char *text,
-                            size_t text_size);
+    /* Disassembles the instruction at bytes[0..length) to text; returns its length in bytes, at
+     * least 1. */
+    unsigned (*disassemble)(const struct cpu *cpu, uint64_t pc, const uint8_t *bytes,
+                            unsigned length, char *text, size_t text_size);
 };
 
 /* A jump cache without entries. */
 extern struct cpu_jump cpu_no_jumps[CPU_JUMP_CACHE_SIZE];
 
-/* Makes generated code of the vCPU leave for its run loop soon: back edges and calls see the stack limit, indirect jumps
- * find nothing. Any thread, async-signal-safe. */
+/* Makes generated code of the vCPU leave for its run loop soon: back edges and calls see the stack
+ * limit, indirect jumps find nothing. Any thread, async-signal-safe. */
 static inline void cpu_kick(struct cpu *cpu)
 {
     atomic_store_explicit(&cpu->kicked, true, memory_order_seq_cst);

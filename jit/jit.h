@@ -1,10 +1,11 @@
 /*
  * The back end's contract: from a unit of IR to relocatable host code with its side tables.
  *
- * The unit convention (x86-64). Between units each pinned global is in its fixed host register, all others are in the
- * vCPU state; one register points into the state. A jump from unit to unit is a tail call under that convention. A guest
- * call pushes the guest return pc and does a host call; a guest return compares the pc on the stack and does a host
- * ret. docs/architecture.md has the picture.
+ * The unit convention (x86-64). Between units each pinned global is in its fixed host register, all
+ * others are in the vCPU state; one register points into the state. A jump from unit to unit is a
+ * tail call under that convention. A guest call pushes the guest return pc and does a host call; a
+ * guest return compares the pc on the stack and does a host ret. docs/architecture.md has the
+ * picture.
  */
 #ifndef TINAMOU_JIT_JIT_H
 #define TINAMOU_JIT_JIT_H
@@ -20,7 +21,8 @@ enum jit_memory_model {
     JIT_MEM_SEGMENT,  /* the gs segment's base is added */
 };
 
-/* Where generated code finds things, as offsets from the start of the vCPU state. Handed in by the accelerator. */
+/* Where generated code finds things, as offsets from the start of the vCPU state. Handed in by the
+ * accelerator. */
 struct jit_layout {
     enum jit_memory_model memory;
     uint32_t stack_limit; /* 8 bytes: leave when rsp is below */
@@ -33,18 +35,22 @@ struct jit_layout {
     uint32_t spill_slots; /* at most 63 */
 };
 
-/* exit_reason while a helper runs that may fault on guest memory; the accelerator's handler asks for it. */
+/* exit_reason while a helper runs that may fault on guest memory; the accelerator's handler asks
+ * for it. */
 #define JIT_IN_HELPER 0xffffu
 
 /* Fixed pieces of host code that units jump to; made once by jit_x86_thunks(). */
 enum jit_thunk {
-    JIT_THUNK_ENTER,  /* C: void enter(void *state, const void *code); returns when a unit leaves for the run loop */
-    JIT_THUNK_EXIT,   /* state is complete in pins and homes; exit_reason and pc are set */
-    JIT_THUNK_LINK,   /* eax = link id: a direct jump whose target is not known yet */
+    JIT_THUNK_ENTER, /* C: void enter(void *state, const void *code); returns when a unit leaves for
+                        the run loop */
+    JIT_THUNK_EXIT,  /* state is complete in pins and homes; exit_reason and pc are set */
+    JIT_THUNK_LINK,  /* eax = link id: a direct jump whose target is not known yet */
     JIT_THUNK_LOOKUP, /* rax = guest pc: not in the jump cache */
-    JIT_THUNK_MISS,   /* rax = guest pc: return that doesn't match the shadow stack: empties it, then looks up */
-    JIT_THUNK_POLL,   /* rax = guest pc: an exit check has fired */
-    JIT_THUNK_FAULT,  /* as EXIT, but every global is in the state: where a recovered fault goes on */
+    JIT_THUNK_MISS,  /* rax = guest pc: return that doesn't match the shadow stack: empties it, then
+                        looks up */
+    JIT_THUNK_POLL,  /* rax = guest pc: an exit check has fired */
+    JIT_THUNK_FAULT, /* as EXIT, but every global is in the state: where a recovered fault goes on
+                      */
     JIT_THUNK_COUNT
 };
 
@@ -64,7 +70,8 @@ struct jit_reloc {
     uint8_t kind;
 };
 
-/* A direct jump or call to another unit: an aligned 4-byte displacement that may be patched while others run it. */
+/* A direct jump or call to another unit: an aligned 4-byte displacement that may be patched while
+ * others run it. */
 struct jit_link {
     uint32_t offset; /* of the displacement */
     uint32_t stub;   /* where it leads while unlinked (offset in the unit) */
@@ -72,13 +79,13 @@ struct jit_link {
 };
 
 struct jit_code {
-    uint8_t *bytes;  /* the unit's code; the entry is at 0 */
+    uint8_t *bytes; /* the unit's code; the entry is at 0 */
     uint32_t size, cap;
     struct jit_reloc *relocs;
     uint32_t reloc_count, reloc_cap;
     struct jit_link *links;
     uint32_t link_count, link_cap;
-    uint8_t *side;   /* side table, for jit_recover() */
+    uint8_t *side; /* side table, for jit_recover() */
     uint32_t side_size, side_cap;
     uint32_t main_size; /* bytes of the main line; cold code follows */
 };

@@ -33,35 +33,42 @@ struct place {
 static uint64_t visible(uint64_t bits, unsigned raw)
 {
     if (raw == SIDE_RAW_F32 || raw == SIDE_F32) {
-        if (raw == SIDE_RAW_F32 && (bits & 0x7fffffff) > 0x7f800000)
+        if (raw == SIDE_RAW_F32 && (bits & 0x7fffffff) > 0x7f800000) {
             bits = 0x7fc00000;
+        }
         return bits | 0xffffffff00000000u;
     }
-    if (raw == SIDE_RAW_F64 && (bits << 1) > 0xffe0000000000000u)
+    if (raw == SIDE_RAW_F64 && (bits << 1) > 0xffe0000000000000u) {
         return 0x7ff8000000000000u;
+    }
     return bits;
 }
 
-static uint64_t fetch(const struct place *place, const struct jit_layout *layout, const struct jit_host_regs *regs,
-                      const void *state, uint32_t home)
+static uint64_t fetch(const struct place *place, const struct jit_layout *layout,
+                      const struct jit_host_regs *regs, const void *state, uint32_t home)
 {
     uint64_t value;
 
-    if (place->kind < 16)
+    if (place->kind < 16) {
         return regs->gpr[place->kind];
-    if (place->kind < SIDE_SPILL)
+    }
+    if (place->kind < SIDE_SPILL) {
         return regs->vector[place->kind - 16];
-    if (place->kind == SIDE_CONST)
+    }
+    if (place->kind == SIDE_CONST) {
         return place->constant;
-    if (place->kind == SIDE_HOME || place->kind == SIDE_OTHER_HOME)
+    }
+    if (place->kind == SIDE_HOME || place->kind == SIDE_OTHER_HOME) {
         memcpy(&value, (const char *)state + home, 8);
-    else
+    } else {
         memcpy(&value, (const char *)state + layout->spill + 8u * (place->kind - SIDE_SPILL), 8);
+    }
     return value;
 }
 
-bool jit_recover(const struct ir_target *target, const struct jit_layout *layout, const uint8_t *side, uint32_t side_size,
-                 uint64_t unit_pc, uint32_t offset, const struct jit_host_regs *regs, void *state, uint64_t *pc)
+bool jit_recover(const struct ir_target *target, const struct jit_layout *layout,
+                 const uint8_t *side, uint32_t side_size, uint64_t unit_pc, uint32_t offset,
+                 const struct jit_host_regs *regs, void *state, uint64_t *pc)
 {
     const uint8_t *p = side, *end = side + side_size;
     struct place place[IR_MAX_GLOBALS];
@@ -71,21 +78,24 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
     bool found = false;
 
     jit_x86_pins(target, pin);
-    for (unsigned g = 0; g < target->global_count; g++)
+    for (unsigned g = 0; g < target->global_count; g++) {
         place[g] = (struct place){.kind = pin[g] >= 0 ? (uint8_t)pin[g] : SIDE_HOME};
+    }
 
     while (p < end) {
         unsigned count;
 
         at += p[0] | (uint32_t)p[1] << 8;
         p += 2;
-        if (at > offset)
+        if (at > offset) {
             break;
+        }
         at_pc += (uint64_t)read_signed(&p);
         count = *p++;
         if (count == SIDE_RESET) {
-            for (unsigned g = 0; g < target->global_count; g++)
+            for (unsigned g = 0; g < target->global_count; g++) {
                 place[g] = (struct place){.kind = pin[g] >= 0 ? (uint8_t)pin[g] : SIDE_HOME};
+            }
             count = *p++;
         }
         while (count--) {
@@ -94,8 +104,9 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
 
             p += 2;
             *to = (struct place){.kind = kind & ~SIDE_FLAGS};
-            if (kind & SIDE_FLAGS)
+            if (kind & SIDE_FLAGS) {
                 to->raw = *p++;
+            }
             if (to->kind == SIDE_CONST) {
                 memcpy(&to->constant, p, 8);
                 p += 8;
@@ -105,15 +116,20 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
         }
         found = at == offset;
     }
-    if (!found)
+    if (!found) {
         return false;
+    }
 
     uint64_t value[IR_MAX_GLOBALS];
-    for (unsigned g = 0; g < target->global_count; g++)
-        value[g] = visible(fetch(&place[g], layout, regs, state,
-                                 target->globals[place[g].kind == SIDE_OTHER_HOME ? place[g].other : g].offset), place[g].raw);
-    for (unsigned g = 0; g < target->global_count; g++)
+    for (unsigned g = 0; g < target->global_count; g++) {
+        value[g] = visible(
+            fetch(&place[g], layout, regs, state,
+                  target->globals[place[g].kind == SIDE_OTHER_HOME ? place[g].other : g].offset),
+            place[g].raw);
+    }
+    for (unsigned g = 0; g < target->global_count; g++) {
         memcpy((char *)state + target->globals[g].offset, &value[g], 8);
+    }
     *pc = at_pc;
     return true;
 }

@@ -72,8 +72,7 @@ static int64_t classify(int dirfd, const char *path, int flags, unsigned depth,
                         enum runner *runner);
 
 /* The interpreter of the script whose first bytes are head[0..length). */
-static int64_t classify_script(const char *head, size_t length, unsigned depth,
-                               enum runner *runner)
+static int64_t classify_script(const char *head, size_t length, unsigned depth, enum runner *runner)
 {
     char interpreter[HEAD_SIZE], redirected[2 * PATH_MAX];
     size_t start = 2, end;
@@ -110,8 +109,7 @@ static int64_t classify_elf(int fd, enum runner *runner)
     result = elf_check(fd, abi_elf_machine, file, error, sizeof(error));
     if (result == 0) {
         *runner = RUN_GUEST;
-        if (file->interpreter[0] &&
-            access(user_path(file->interpreter, redirected), F_OK) < 0) {
+        if (file->interpreter[0] && access(user_path(file->interpreter, redirected), F_OK) < 0) {
             result = -errno;
         }
     }
@@ -121,8 +119,7 @@ static int64_t classify_elf(int fd, enum runner *runner)
 
 /* Who is to run the file at (dirfd, path, AT_... flags), a host path: 0 and *runner, or what the
  * kernel's execve would answer. */
-static int64_t classify(int dirfd, const char *path, int flags, unsigned depth,
-                        enum runner *runner)
+static int64_t classify(int dirfd, const char *path, int flags, unsigned depth, enum runner *runner)
 {
     char head[HEAD_SIZE];
     struct statfs mount;
@@ -339,8 +336,8 @@ static int64_t exec_path(struct user_thread *t, uint64_t guest, int flags,
         if (result == 0) {
             result = flags & AT_EXECVE_CHECK
                          ? 0
-                         : execute(t, AT_FDCWD, host, flags,
-                                   path_as_word(path, word, sizeof(word)), runner, vectors);
+                         : execute(t, AT_FDCWD, host, flags, path_as_word(path, word, sizeof(word)),
+                                   runner, vectors);
         }
     }
     return result;

@@ -40,7 +40,7 @@
 #endif
 
 /* The flags the kernel knows (UAPI_SA_FLAGS); others are cleared from what the guest passes. */
-#define KNOWN_FLAGS                                                                    \
+#define KNOWN_FLAGS                                                                            \
     ((uint64_t)(unsigned)(SA_NOCLDSTOP | SA_NOCLDWAIT | SA_SIGINFO | SA_ONSTACK | SA_RESTART | \
                           SA_NODEFER | SA_RESETHAND | SA_EXPOSE_TAGBITS))
 
@@ -186,8 +186,7 @@ static void host_handler(int signo, siginfo_t *info, void *opaque)
 static void install(int signo, const struct signal_action *guest)
 {
     bool handled = guest->handler > HANDLER_IGNORE;
-    struct host_action host = {
-        .flags = SA_RESTORER, .restorer = signal_host_return, .mask = ~0ull};
+    struct host_action host = {.flags = SA_RESTORER, .restorer = signal_host_return, .mask = ~0ull};
 
     host.flags |= guest->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
     if (handled || fault_index(signo) >= 0) {

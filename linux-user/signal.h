@@ -37,8 +37,8 @@ struct signal_action {
     uint64_t mask;
 };
 
-/* Once, for the first thread, before the guest runs: sets user_self, takes dispositions and mask as they were inherited
- * across execve, and handlers for the five. 0 or -errno. */
+/* Once, for the first thread, before the guest runs: sets user_self, takes dispositions and mask as
+ * they were inherited across execve, and handlers for the five. 0 or -errno. */
 int signal_init(struct user_thread *first);
 
 /*
@@ -68,8 +68,8 @@ void signal_fork_parent(struct user_thread *t);
 void signal_fork_child(struct user_thread *t);
 
 /* Blocks every signal of the calling host thread but the five, which our own accesses to guest
- * memory need; signal_close_all() is for threads that make none. signal_open() puts the guest's mask
- * in force. */
+ * memory need; signal_close_all() is for threads that make none. signal_open() puts the guest's
+ * mask in force. */
 void signal_close(void);
 void signal_close_all(void);
 void signal_open(struct user_thread *t);

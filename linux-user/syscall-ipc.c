@@ -145,7 +145,6 @@ int64_t sys_semctl(struct user_thread *t, const uint64_t args[6])
         return user_safe_syscall(t, SYS_semctl, args[0], args[1], (uint64_t)command,
                                  pass_address(args[3]), 0, 0);
     default:
-        return user_safe_syscall(t, SYS_semctl, args[0], args[1], (uint64_t)command, args[3], 0,
-                                 0);
+        return user_safe_syscall(t, SYS_semctl, args[0], args[1], (uint64_t)command, args[3], 0, 0);
     }
 }

@@ -60,7 +60,7 @@
  * stack; the rest is for ourselves. Untouched pages cost nothing. */
 #define THREAD_STACK_SIZE (512 * 1024)
 
-#define NAMESPACES                                                                     \
+#define NAMESPACES                                                                            \
     ((uint64_t)(CLONE_NEWNS | CLONE_NEWCGROUP | CLONE_NEWUTS | CLONE_NEWIPC | CLONE_NEWUSER | \
                 CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWTIME))
 
@@ -85,7 +85,7 @@ struct host_clone_args {
 struct launch {
     struct user_thread *t;
     const struct request *request;
-    uint32_t done; /* futex: the creator may go on */
+    uint32_t done;  /* futex: the creator may go on */
     int64_t result; /* tid or -errno */
 };
 
@@ -452,7 +452,8 @@ static int64_t clone_thread(struct user_thread *creator, const struct request *r
     return result;
 }
 
-/* The host's clone with what it must know; ours are tid words, stacks and TLS. entry NULL: a fork. */
+/* The host's clone with what it must know; ours are tid words, stacks and TLS. entry NULL: a fork.
+ */
 static int64_t host_clone(const struct request *r, uint64_t extra_flags, char *stack,
                           size_t stack_size, void (*entry)(void *), void *argument, int *ctid)
 {
@@ -528,8 +529,8 @@ static int64_t clone_fork(struct user_thread *t, const struct request *r)
     const uint64_t tid_flags = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID |
                                CLONE_SETTLS | CLONE_CLEAR_SIGHAND;
     bool plain = !(r->flags & ~tid_flags) && r->exit_signal == SIGCHLD && !r->set_tid_size;
-    uint32_t *copied = mmap(NULL, MM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-                            -1, 0);
+    uint32_t *copied =
+        mmap(NULL, MM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int64_t result;
 
     if (copied == MAP_FAILED) {
@@ -788,9 +789,8 @@ int64_t sys_clone3(struct user_thread *t, const uint64_t args[6])
     }
     if ((a.flags & ~known) || (a.flags & CLONE_DETACHED) || a.exit_signal > SIGNAL_COUNT ||
         ((a.flags & CLONE_SIGHAND) && (a.flags & CLONE_CLEAR_SIGHAND)) ||
-        ((a.flags & (CLONE_THREAD | CLONE_PARENT)) && a.exit_signal) ||
-        !a.stack != !a.stack_size || !a.set_tid != !a.set_tid_size ||
-        ((a.flags & CLONE_INTO_CGROUP) && a.cgroup > INT_MAX)) {
+        ((a.flags & (CLONE_THREAD | CLONE_PARENT)) && a.exit_signal) || !a.stack != !a.stack_size ||
+        !a.set_tid != !a.set_tid_size || ((a.flags & CLONE_INTO_CGROUP) && a.cgroup > INT_MAX)) {
         return -EINVAL;
     }
 

@@ -1,7 +1,8 @@
 /*
- * Guest-virtual memory of user-mode emulation: guest address + base = host address, and the host's MMU is the judge.
- * Every access here may fail with -EFAULT instead of killing us: a SIGSEGV or SIGBUS raised inside one of these functions is
- * recognised by mem_guest_fixup() and becomes that error.
+ * Guest-virtual memory of user-mode emulation: guest address + base = host address, and the host's
+ * MMU is the judge. Every access here may fail with -EFAULT instead of killing us: a SIGSEGV or
+ * SIGBUS raised inside one of these functions is recognised by mem_guest_fixup() and becomes that
+ * error.
  */
 #ifndef TINAMOU_MEM_GUEST_H
 #define TINAMOU_MEM_GUEST_H
@@ -29,23 +30,30 @@ static inline uint64_t mem_guest_address(const void *host)
     return (uint64_t)host - mem_guest_base;
 }
 
-/* Copies between guest memory and ours. 0, or -EFAULT when any byte can't be accessed (a prefix may have been copied). */
+/* Copies between guest memory and ours. 0, or -EFAULT when any byte can't be accessed (a prefix may
+ * have been copied). */
 int mem_guest_read(void *to, uint64_t guest_from, size_t size);
 int mem_guest_write(uint64_t guest_to, const void *from, size_t size);
 
-/* Single accesses of 1, 2, 4 or 8 bytes, each one host access (atomic where aligned). 0 or -EFAULT. *fault_signal and
- * *fault_code (may be NULL) get the host's signal (SIGSEGV, SIGBUS) and si_code. */
-int mem_guest_load(uint64_t guest_from, unsigned size, uint64_t *value, int *fault_signal, int *fault_code);
-int mem_guest_store(uint64_t guest_to, unsigned size, uint64_t value, int *fault_signal, int *fault_code);
+/* Single accesses of 1, 2, 4 or 8 bytes, each one host access (atomic where aligned). 0 or -EFAULT.
+ * *fault_signal and *fault_code (may be NULL) get the host's signal (SIGSEGV, SIGBUS) and si_code.
+ */
+int mem_guest_load(uint64_t guest_from, unsigned size, uint64_t *value, int *fault_signal,
+                   int *fault_code);
+int mem_guest_store(uint64_t guest_to, unsigned size, uint64_t value, int *fault_signal,
+                    int *fault_code);
 
-/* Atomic exchange operations for the interpreter; the function gets the old value and returns the new. 0 or -EFAULT. */
-int mem_guest_cas(uint64_t guest_at, unsigned size, uint64_t expected, uint64_t desired, uint64_t *old,
-                  int *fault_signal, int *fault_code);
+/* Atomic exchange operations for the interpreter; the function gets the old value and returns the
+ * new. 0 or -EFAULT. */
+int mem_guest_cas(uint64_t guest_at, unsigned size, uint64_t expected, uint64_t desired,
+                  uint64_t *old, int *fault_signal, int *fault_code);
 
-/* Length of a NUL-terminated string at guest_from, or -EFAULT, or -ENAMETOOLONG if it is longer than max. */
+/* Length of a NUL-terminated string at guest_from, or -EFAULT, or -ENAMETOOLONG if it is longer
+ * than max. */
 int64_t mem_guest_strlen(uint64_t guest_from, size_t max);
 
-/* From a host signal handler: if the fault hit one of the accesses above, makes it return its error and returns true. */
+/* From a host signal handler: if the fault hit one of the accesses above, makes it return its error
+ * and returns true. */
 bool mem_guest_fixup(int signal, int code, ucontext_t *context);
 
 #endif

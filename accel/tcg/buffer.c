@@ -1,8 +1,9 @@
 /*
- * The code buffer: one memfd mapped twice, executable here and writable there, so no mapping is ever both.
+ * The code buffer: one memfd mapped twice, executable here and writable there, so no mapping is
+ * ever both.
  *
- * It lies within two gigabytes of our own text, which generated code calls by 32-bit displacement. Memory is taken
- * from it upwards and given back all at once.
+ * It lies within two gigabytes of our own text, which generated code calls by 32-bit displacement.
+ * Memory is taken from it upwards and given back all at once.
  */
 #include <errno.h>
 #include <string.h>
@@ -29,15 +30,18 @@ static uint8_t *map_near(int fd, size_t size)
     for (int64_t step = 0x2000000; step < 0x68000000; step += 0x2000000) {
         for (int side = 1; side >= -1; side -= 2) {
             uint8_t *hint = text + side * step - (side < 0 ? size : 0);
-            uint8_t *at = mmap(hint, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+            uint8_t *at =
+                mmap(hint, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
 
             if (at == MAP_FAILED) {
-                if (errno == EPERM || errno == EACCES)
+                if (errno == EPERM || errno == EACCES) {
                     return NULL;
+                }
                 continue;
             }
-            if (is_near(at, size))
+            if (is_near(at, size)) {
                 return at;
+            }
             munmap(at, size);
         }
     }
@@ -49,8 +53,9 @@ static int open_memory(size_t size)
 {
     int fd = memfd_create("tinamou-code", MFD_CLOEXEC);
 
-    if (fd < 0)
+    if (fd < 0) {
         return -errno;
+    }
     if (ftruncate(fd, (off_t)size) < 0) {
         int error = -errno;
         close(fd);
@@ -63,8 +68,9 @@ int tcg_buffer_init(size_t size)
 {
     int fd = open_memory(size), error;
 
-    if (fd < 0)
+    if (fd < 0) {
         return fd;
+    }
     tcg_code_rx = map_near(fd, size);
     if (!tcg_code_rx) {
         error = -errno;
@@ -87,8 +93,9 @@ uint32_t tcg_buffer_alloc(uint32_t size)
 {
     uint32_t at = (buffer_used + 15) & ~15u;
 
-    if (size > buffer_size - at)
+    if (size > buffer_size - at) {
         return UINT32_MAX;
+    }
     buffer_used = at + size;
     return at;
 }
@@ -98,8 +105,9 @@ void tcg_buffer_reset(uint32_t keep)
     /* give the pages back: a process that had much code need not keep the memory */
     uint32_t page = (keep + 4095) & ~4095u;
 
-    if (page < buffer_used)
+    if (page < buffer_used) {
         madvise(tcg_code_rw + page, buffer_used - page, MADV_REMOVE);
+    }
     buffer_used = keep;
 }
 
@@ -114,8 +122,9 @@ size_t tcg_buffer_size(void)
 }
 
 /*
- * A forked child shares the memory with its parent; it gets a copy of its own at the same addresses. The copy is
- * made before the fork: afterwards the parent goes on, and links units to others that the child has never had.
+ * A forked child shares the memory with its parent; it gets a copy of its own at the same
+ * addresses. The copy is made before the fork: afterwards the parent goes on, and links units to
+ * others that the child has never had.
  */
 static int copy_fd = -1;
 
@@ -127,8 +136,9 @@ void tcg_buffer_fork_prepare(void)
     while (fd >= 0 && done < buffer_used) {
         ssize_t n = pwrite(fd, tcg_code_rx + done, buffer_used - done, (off_t)done);
 
-        if (n < 0 && errno == EINTR)
+        if (n < 0 && errno == EINTR) {
             continue;
+        }
         if (n <= 0) {
             int error = n < 0 ? -errno : -ENOSPC;
             close(fd);
@@ -142,8 +152,9 @@ void tcg_buffer_fork_prepare(void)
 
 void tcg_buffer_fork_parent(void)
 {
-    if (copy_fd >= 0)
+    if (copy_fd >= 0) {
         close(copy_fd);
+    }
     copy_fd = -1;
 }
 
@@ -151,11 +162,15 @@ int tcg_buffer_fork_child(void)
 {
     int fd = copy_fd, error = 0;
 
-    if (fd < 0)
+    if (fd < 0) {
         return fd;
-    if (mmap(tcg_code_rx, buffer_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED ||
-        mmap(tcg_code_rw, buffer_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) == MAP_FAILED)
+    }
+    if (mmap(tcg_code_rx, buffer_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
+            MAP_FAILED ||
+        mmap(tcg_code_rw, buffer_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
+            MAP_FAILED) {
         error = -errno;
+    }
     tcg_buffer_fork_parent();
     return error;
 }

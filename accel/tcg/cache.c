@@ -9,7 +9,8 @@
 
 enum { MAX_UNITS = 1 << 24 };
 
-/* Units in the order of their code. Reserved once, so that a signal handler may search while another thread appends. */
+/* Units in the order of their code. Reserved once, so that a signal handler may search while
+ * another thread appends. */
 static struct tcg_unit **by_code;
 static _Atomic uint32_t by_code_count;
 
@@ -17,8 +18,9 @@ void tcg_cache_init(void)
 {
     by_code = mmap(NULL, MAX_UNITS * sizeof(*by_code), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (by_code == MAP_FAILED)
+    if (by_code == MAP_FAILED) {
         abort();
+    }
     arena_init(&tcg.arena, 256 * 1024);
 }
 
@@ -37,8 +39,9 @@ struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode)
 {
     struct tcg_unit *unit = tcg.hash[hash_of(pc, mode)];
 
-    while (unit && (unit->pc != pc || unit->mode != mode))
+    while (unit && (unit->pc != pc || unit->mode != mode)) {
         unit = unit->hash_next;
+    }
     return unit;
 }
 
@@ -56,7 +59,10 @@ static unsigned page_count(const struct tcg_unit *unit)
 /* The link in the list of `page` that follows from the unit before. */
 static struct tcg_unit **next_in_page(struct tcg_unit *unit, uint64_t page)
 {
-    return &unit->page_next[page_of(unit, 0) == page || page_hash(page_of(unit, 0)) == page_hash(page) ? 0 : 1];
+    return &unit->page_next[page_of(unit, 0) == page ||
+                                    page_hash(page_of(unit, 0)) == page_hash(page)
+                                ? 0
+                                : 1];
 }
 
 void tcg_insert_locked(struct tcg_unit *unit)
@@ -91,17 +97,19 @@ struct tcg_unit *tcg_unit_at(uint32_t offset)
         uint32_t mid = low + (high - low) / 2;
         struct tcg_unit *unit = by_code[mid];
 
-        if (offset < unit->code)
+        if (offset < unit->code) {
             high = mid;
-        else if (offset >= unit->code + unit->code_size)
+        } else if (offset >= unit->code + unit->code_size) {
             low = mid + 1;
-        else
+        } else {
             return unit;
+        }
     }
     return NULL;
 }
 
-/* Another thread may be executing the jump: the displacement is aligned, so it sees the old or the new one. */
+/* Another thread may be executing the jump: the displacement is aligned, so it sees the old or the
+ * new one. */
 static void patch(uint32_t at, uint32_t to)
 {
     uint32_t disp = to - (at + 4);
@@ -112,8 +120,9 @@ void tcg_link_locked(uint32_t number, struct tcg_unit *to)
 {
     struct tcg_link *link = &tcg.links[number];
 
-    if (link->to || link->from->dead)
+    if (link->to || link->from->dead) {
         return;
+    }
     link->to = to;
     link->next = to->incoming;
     to->incoming = number;
@@ -125,17 +134,20 @@ static void unlink_hash(struct tcg_unit *unit)
 {
     struct tcg_unit **p = &tcg.hash[hash_of(unit->pc, unit->mode)];
 
-    while (*p != unit)
+    while (*p != unit) {
         p = &(*p)->hash_next;
+    }
     *p = unit->hash_next;
     for (unsigned i = 0; i < page_count(unit); i++) {
         uint64_t page = page_of(unit, i);
 
-        if (i == 1 && page_hash(page) == page_hash(page_of(unit, 0)))
+        if (i == 1 && page_hash(page) == page_hash(page_of(unit, 0))) {
             break;
+        }
         p = &tcg.pages[page_hash(page)];
-        while (*p != unit)
+        while (*p != unit) {
             p = next_in_page(*p, page);
+        }
         *p = *next_in_page(unit, page);
     }
 }
@@ -144,17 +156,20 @@ static void forget_jumps(uint64_t pc)
 {
     unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
 
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next)
-        if (cpu->jumps[index].pc == pc)
+    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
+        if (cpu->jumps[index].pc == pc) {
             __atomic_store_n(&cpu->jumps[index].pc, 1, __ATOMIC_RELEASE);
+        }
+    }
 }
 
 void tcg_drop_locked(struct tcg_unit *unit)
 {
     uint32_t number, next;
 
-    if (unit->dead)
+    if (unit->dead) {
         return;
+    }
     unit->dead = true;
     tcg.stats.units_invalidated++;
     unlink_hash(unit);
@@ -200,15 +215,17 @@ static void each_in_range(uint64_t start, uint64_t end, void (*fn)(struct tcg_un
 {
     uint64_t first = start >> TCG_PAGE_BITS, last = (end - 1) >> TCG_PAGE_BITS;
 
-    if (start >= end)
+    if (start >= end) {
         return;
+    }
     if (last - first >= 1 << TCG_PAGE_HASH_BITS) {
         for (unsigned h = 0; h < 1 << TCG_HASH_BITS; h++) {
             struct tcg_unit *unit = tcg.hash[h], *next;
             for (; unit; unit = next) {
                 next = unit->hash_next;
-                if (unit->pc < end && (unit->end > start || unit->pc >= start))
+                if (unit->pc < end && (unit->end > start || unit->pc >= start)) {
                     fn(unit);
+                }
             }
         }
         return;
@@ -217,16 +234,18 @@ static void each_in_range(uint64_t start, uint64_t end, void (*fn)(struct tcg_un
         struct tcg_unit *unit = tcg.pages[page_hash(page)], *next;
         for (; unit; unit = next) {
             next = *next_in_page(unit, page);
-            if (unit->pc < end && (unit->end > start || unit->pc >= start))
+            if (unit->pc < end && (unit->end > start || unit->pc >= start)) {
                 fn(unit);
+            }
         }
     }
 }
 
 void tcg_invalidate(uint64_t start, uint64_t end)
 {
-    if (!tcg.ready)
+    if (!tcg.ready) {
         return;
+    }
     lock_acquire(&tcg.lock);
     each_in_range(start, end, tcg_drop_locked);
     lock_release(&tcg.lock);
@@ -236,8 +255,9 @@ static unsigned fetch_unit(const struct tcg_unit *unit, void *bytes)
 {
     unsigned length = (unsigned)(unit->end - unit->pc);
 
-    if (mem_guest_read(bytes, unit->pc, length) < 0)
+    if (mem_guest_read(bytes, unit->pc, length) < 0) {
         return 0;
+    }
     return length;
 }
 
@@ -246,14 +266,17 @@ static void drop_if_changed(struct tcg_unit *unit)
     uint8_t bytes[1024];
     unsigned length = (unsigned)(unit->end - unit->pc);
 
-    if (length > sizeof(bytes) || fetch_unit(unit, bytes) != length || memcmp(bytes, unit->guest_bytes, length) != 0)
+    if (length > sizeof(bytes) || fetch_unit(unit, bytes) != length ||
+        memcmp(bytes, unit->guest_bytes, length) != 0) {
         tcg_drop_locked(unit);
+    }
 }
 
 void tcg_flush_changed(uint64_t start, uint64_t end)
 {
-    if (!tcg.ready)
+    if (!tcg.ready) {
         return;
+    }
     lock_acquire(&tcg.lock);
     each_in_range(start, end, drop_if_changed);
     lock_release(&tcg.lock);

@@ -20,8 +20,9 @@ static unsigned fetch_one(void *opaque, uint64_t pc, void *bytes, unsigned lengt
     const struct one *one = opaque;
     unsigned at = (unsigned)(pc - EXPLAIN_PC), n = at < one->length ? one->length - at : 0;
 
-    if (n > length)
+    if (n > length) {
         n = length;
+    }
     memcpy(bytes, one->bytes + at, n);
     return n;
 }
@@ -43,7 +44,8 @@ static void print_host(FILE *out, const uint8_t *code, uint32_t from, uint32_t t
     }
 }
 
-int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes, unsigned length, FILE *out)
+int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes,
+                unsigned length, FILE *out)
 {
     struct tcg_config config = {0};
     struct one one = {bytes, length};
@@ -54,11 +56,13 @@ int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void 
     struct cpu *cpu;
     unsigned used;
 
-    if (!tcg.ready && tcg_init(&config, text, sizeof(text)) < 0)
+    if (!tcg.ready && tcg_init(&config, text, sizeof(text)) < 0) {
         return -ENOMEM;
+    }
     cpu = accel_tcg.cpu_create(ops);
-    if (!cpu)
+    if (!cpu) {
         return -ENOMEM;
+    }
     if (model && ops->set_model(cpu, model, text, sizeof(text)) < 0) {
         fprintf(out, "%s\n", text);
         return -EINVAL;
@@ -72,14 +76,16 @@ int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void 
     ops->translate(&tcg.builder, &request);
     fputs("IR:\n", out);
     ir_print(&tcg.unit, print, out);
-    if (tcg.options.dce)
+    if (tcg.options.dce) {
         jit_opt_dce(&tcg.unit);
+    }
     fputs("\nIR after optimisation:\n", out);
     ir_print(&tcg.unit, print, out);
 
     compiler = jit_x86_new(&tcg.layout, &tcg.options);
-    if (!compiler)
+    if (!compiler) {
         return -ENOMEM;
+    }
     (void)jit_x86_compile(compiler, &tcg.unit, &tcg.code);
     fprintf(out, "\nHost code (%u bytes):\n", tcg.code.size);
     print_host(out, tcg.code.bytes, 0, tcg.code.main_size);

@@ -24,9 +24,9 @@ static void read_regs(const ucontext_t *context, struct jit_host_regs *regs)
 }
 
 /*
- * The effective address of the memory operand at code: for a non-canonical one the CPU does not report the address.
- * Knows the encodings that the back end emits: legacy prefixes, REX or VEX, one opcode, ModRM, SIB. The gs base is
- * not added.
+ * The effective address of the memory operand at code: for a non-canonical one the CPU does not
+ * report the address. Knows the encodings that the back end emits: legacy prefixes, REX or VEX, one
+ * opcode, ModRM, SIB. The gs base is not added.
  */
 static uint64_t operand_address(const uint8_t *code, const struct jit_host_regs *regs)
 {
@@ -34,20 +34,23 @@ static uint64_t operand_address(const uint8_t *code, const struct jit_host_regs 
     uint64_t address = 0;
     int32_t disp;
 
-    while (*code == 0x65 || *code == 0x66 || *code == 0xf0 || *code == 0xf2 || *code == 0xf3)
+    while (*code == 0x65 || *code == 0x66 || *code == 0xf0 || *code == 0xf2 || *code == 0xf3) {
         code++;
+    }
     if (*code == 0xc5) {
         code += 2; /* its R bit extends the register operand only */
     } else if (*code == 0xc4) {
         rex = (~code[1] >> 5) & 7;
         code += 3;
     } else {
-        if ((*code & 0xf0) == 0x40)
+        if ((*code & 0xf0) == 0x40) {
             rex = *code++ & 0xf;
+        }
         if (*code == 0x0f) {
             code++;
-            if (*code == 0x38 || *code == 0x3a)
+            if (*code == 0x38 || *code == 0x3a) {
                 code++;
+            }
         }
     }
     code++; /* the opcode */
@@ -56,12 +59,14 @@ static uint64_t operand_address(const uint8_t *code, const struct jit_host_regs 
     if (rm == 4) {
         unsigned index = (*code >> 3 & 7) | (rex & 2) << 2, base = (*code & 7) | (rex & 1) << 3;
 
-        if (index != 4)
+        if (index != 4) {
             address += regs->gpr[index] << (*code >> 6);
-        if ((base & 7) != 5 || mod)
+        }
+        if ((base & 7) != 5 || mod) {
             address += regs->gpr[base];
-        else
+        } else {
             mod = 2;
+        }
         code++;
     } else {
         address = regs->gpr[rm | (rex & 1) << 3];
@@ -77,23 +82,27 @@ static uint64_t operand_address(const uint8_t *code, const struct jit_host_regs 
 
 bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, ucontext_t *context)
 {
-    uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP], address = (uint64_t)info->si_addr, pc;
+    uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP], address = (uint64_t)info->si_addr,
+             pc;
     struct jit_host_regs regs;
     struct tcg_unit *unit;
     int code = info->si_code;
 
-    if (mem_guest_fixup(signal, code, context))
+    if (mem_guest_fixup(signal, code, context)) {
         return true;
-    if (!cpu || tcg.interp || (signal != SIGSEGV && signal != SIGBUS))
+    }
+    if (!cpu || tcg.interp || (signal != SIGSEGV && signal != SIGBUS)) {
         return false;
+    }
     if (tcg_in_buffer(rip)) {
         uint32_t offset = (uint32_t)(rip - (uint64_t)tcg_code_rx);
 
         unit = tcg_unit_at(offset);
         read_regs(context, &regs);
-        if (!unit || !jit_recover(cpu->ops->ir, &tcg.layout, unit->side, unit->side_size, unit->pc, offset - unit->code,
-                                  &regs, cpu, &pc))
+        if (!unit || !jit_recover(cpu->ops->ir, &tcg.layout, unit->side, unit->side_size, unit->pc,
+                                  offset - unit->code, &regs, cpu, &pc)) {
             return false;
+        }
         tcg_set_pc(cpu, pc);
         if (code == SI_KERNEL) {
             /* a general protection fault: the address was not canonical */
@@ -106,8 +115,9 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
     } else if (cpu->exit_reason == JIT_IN_HELPER) {
         /* a helper that accesses guest memory: the state was complete before the call */
         address = code == SI_KERNEL ? 0 : address - mem_guest_base;
-        if (code == SI_KERNEL)
+        if (code == SI_KERNEL) {
             code = SEGV_MAPERR;
+        }
     } else {
         return false;
     }
@@ -116,7 +126,9 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
     cpu->exit_code = code;
     cpu->exit_reason = CPU_EXIT_MEM_FAULT;
     tcg.stats.faults++;
-    context->uc_mcontext.gregs[REG_RBP] = (greg_t)((uint64_t)cpu + (uint64_t)(int64_t)jit_x86_bias(cpu->ops->ir));
-    context->uc_mcontext.gregs[REG_RIP] = (greg_t)(uint64_t)(tcg_code_rx + tcg.thunk[JIT_THUNK_FAULT]);
+    context->uc_mcontext.gregs[REG_RBP] =
+        (greg_t)((uint64_t)cpu + (uint64_t)(int64_t)jit_x86_bias(cpu->ops->ir));
+    context->uc_mcontext.gregs[REG_RIP] =
+        (greg_t)(uint64_t)(tcg_code_rx + tcg.thunk[JIT_THUNK_FAULT]);
     return true;
 }

@@ -1,11 +1,13 @@
 /*
  * What the files of accel/tcg share: the code cache and its units.
  *
- * Everything here but the counters is guarded by tcg.lock, with two exceptions: generated code reads jump caches and
- * follows patched jumps without it, and tcg_unit_at() may be called from a signal handler.
+ * Everything here but the counters is guarded by tcg.lock, with two exceptions: generated code
+ * reads jump caches and follows patched jumps without it, and tcg_unit_at() may be called from a
+ * signal handler.
  *
- * The memory of a unit and its code is given back only by tcg_reset_cache(), when no vCPU is in generated code.
- * So a unit that was invalidated stays runnable; nothing leads to it any more but who is in it already.
+ * The memory of a unit and its code is given back only by tcg_reset_cache(), when no vCPU is in
+ * generated code. So a unit that was invalidated stays runnable; nothing leads to it any more but
+ * who is in it already.
  */
 #ifndef TINAMOU_ACCEL_TCG_INTERNAL_H
 #define TINAMOU_ACCEL_TCG_INTERNAL_H
@@ -37,7 +39,7 @@ struct tcg_link {
 struct tcg_unit {
     uint64_t pc, end; /* guest code [pc, end) */
     uint64_t mode;
-    uint32_t code;    /* offset in the code buffer */
+    uint32_t code; /* offset in the code buffer */
     uint32_t code_size;
     uint32_t first_link, link_count;
     uint32_t incoming; /* list of links that lead here */
@@ -47,34 +49,34 @@ struct tcg_unit {
     const uint8_t *guest_bytes;    /* copy of the guest code */
     const uint8_t *side;
     uint32_t side_size;
-    struct ir_unit *ir;            /* interpreter only */
+    struct ir_unit *ir; /* interpreter only */
 };
 
 /* Per vCPU; cpu->accel. */
 struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
-    struct cpu_jump *jumps;     /* CPU_JUMP_CACHE_SIZE entries */
-    _Atomic bool in_code;       /* runs generated code, or may look at units */
+    struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
+    _Atomic bool in_code;   /* runs generated code, or may look at units */
 };
 
-#define TCG_COUNTERS(X)                                                                            \
-    X(units, "units translated")                                                                   \
-    X(guest_insns, "guest instructions translated")                                                \
-    X(guest_bytes, "bytes of guest code translated")                                               \
-    X(ir_ops, "IR ops built")                                                                      \
-    X(host_bytes, "bytes of host code, cold code included")                                        \
-    X(host_main_bytes, "bytes of host code on main lines")                                         \
-    X(side_bytes, "bytes of side tables")                                                          \
-    X(translate_ns, "nanoseconds spent translating")                                               \
-    X(links_patched, "direct jumps linked")                                                        \
-    X(lookups_missed, "indirect jumps not found in the jump cache")                                \
-    X(units_invalidated, "units dropped")                                                          \
-    X(cache_resets, "times the code buffer was emptied")                                           \
-    X(faults, "host faults turned into guest faults")                                              \
-    X(exits_kick, "exits: kicked")                                                                 \
-    X(exits_depth, "exits: shadow stack full")                                                     \
-    X(exits_syscall, "exits: system calls")                                                        \
+#define TCG_COUNTERS(X)                                             \
+    X(units, "units translated")                                    \
+    X(guest_insns, "guest instructions translated")                 \
+    X(guest_bytes, "bytes of guest code translated")                \
+    X(ir_ops, "IR ops built")                                       \
+    X(host_bytes, "bytes of host code, cold code included")         \
+    X(host_main_bytes, "bytes of host code on main lines")          \
+    X(side_bytes, "bytes of side tables")                           \
+    X(translate_ns, "nanoseconds spent translating")                \
+    X(links_patched, "direct jumps linked")                         \
+    X(lookups_missed, "indirect jumps not found in the jump cache") \
+    X(units_invalidated, "units dropped")                           \
+    X(cache_resets, "times the code buffer was emptied")            \
+    X(faults, "host faults turned into guest faults")               \
+    X(exits_kick, "exits: kicked")                                  \
+    X(exits_depth, "exits: shadow stack full")                      \
+    X(exits_syscall, "exits: system calls")                         \
     X(exits_other, "exits: traps and the rest")
 
 struct tcg_stats {
@@ -92,14 +94,14 @@ struct tcg {
     bool interp;
 
     struct lock lock;
-    struct arena arena;  /* units, side tables, guest bytes */
+    struct arena arena; /* units, side tables, guest bytes */
     struct tcg_unit *hash[1 << TCG_HASH_BITS];
     struct tcg_unit *pages[1 << TCG_PAGE_HASH_BITS];
     struct tcg_link *links;
     uint32_t link_count, link_cap;
     struct tcg_cpu *cpus;
-    _Atomic bool stop;   /* everybody must leave generated code: a reset is under way */
-    bool full;           /* the code buffer had no room */
+    _Atomic bool stop; /* everybody must leave generated code: a reset is under way */
+    bool full;         /* the code buffer had no room */
 
     struct ir_builder builder;
     struct ir_unit unit; /* being translated */
@@ -122,7 +124,7 @@ uint32_t tcg_buffer_used(void);
 size_t tcg_buffer_size(void);
 void tcg_buffer_fork_prepare(void);
 void tcg_buffer_fork_parent(void);
-int tcg_buffer_fork_child(void);          /* 0 or -errno */
+int tcg_buffer_fork_child(void); /* 0 or -errno */
 static inline bool tcg_in_buffer(uint64_t host)
 {
     return host - (uint64_t)tcg_code_rx < tcg_buffer_size();
@@ -137,7 +139,8 @@ void tcg_drop_locked(struct tcg_unit *unit);
 void tcg_reset_locked(void); /* nobody may be in generated code */
 /* The unit whose code contains that offset, or NULL. No lock; async-signal-safe. */
 struct tcg_unit *tcg_unit_at(uint32_t offset);
-void tcg_remember_code(struct tcg_unit *unit); /* for tcg_unit_at(); units come in ascending order */
+void tcg_remember_code(
+    struct tcg_unit *unit); /* for tcg_unit_at(); units come in ascending order */
 
 /* translate.c: translates, inserts; NULL if the code buffer is full (tcg.full). Lock held. */
 struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc);
@@ -160,7 +163,8 @@ static inline void tcg_set_pc(struct cpu *cpu, uint64_t pc)
 /* Takes back a kick: generated code runs on. True if there was one. */
 bool tcg_take_kick(struct cpu *cpu);
 void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit); /* -d exec, -d cpu */
-void tcg_forget_jumps(struct tcg_cpu *self);      /* empties the jump cache; its own thread only */
-void tcg_drop_at(struct cpu *cpu, uint64_t pc);   /* the unit there, if any, is not to be found again */
+void tcg_forget_jumps(struct tcg_cpu *self); /* empties the jump cache; its own thread only */
+void tcg_drop_at(struct cpu *cpu,
+                 uint64_t pc); /* the unit there, if any, is not to be found again */
 
 #endif

@@ -1,5 +1,6 @@
 /*
- * The run loop of the interpreter: units are cached as IR, found by pc, and run one after the other.
+ * The run loop of the interpreter: units are cached as IR, found by pc, and run one after the
+ * other.
  */
 #include <errno.h>
 #include "accel/tcg/internal.h"
@@ -7,18 +8,20 @@
 #include "mem/guest.h"
 #include "util/log.h"
 
-static int load(void *opaque, uint64_t address, unsigned size, uint64_t *value, int *fault_signal, int *fault_code)
+static int load(void *opaque, uint64_t address, unsigned size, uint64_t *value, int *fault_signal,
+                int *fault_code)
 {
     return mem_guest_load(address, size, value, fault_signal, fault_code);
 }
 
-static int store(void *opaque, uint64_t address, unsigned size, uint64_t value, int *fault_signal, int *fault_code)
+static int store(void *opaque, uint64_t address, unsigned size, uint64_t value, int *fault_signal,
+                 int *fault_code)
 {
     return mem_guest_store(address, size, value, fault_signal, fault_code);
 }
 
-static int cas(void *opaque, uint64_t address, unsigned size, uint64_t expected, uint64_t desired, uint64_t *old,
-               int *fault_signal, int *fault_code)
+static int cas(void *opaque, uint64_t address, unsigned size, uint64_t expected, uint64_t desired,
+               uint64_t *old, int *fault_signal, int *fault_code)
 {
     return mem_guest_cas(address, size, expected, desired, old, fault_signal, fault_code);
 }
@@ -46,8 +49,9 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
         } else {
             lock_acquire(&tcg.lock);
             unit = tcg_find_locked(pc, cpu->mode);
-            if (!unit)
+            if (!unit) {
                 unit = tcg_translate_locked(cpu, pc);
+            }
             if (unit) {
                 jump->code = unit;
                 __atomic_store_n(&jump->pc, pc, __ATOMIC_RELEASE);
@@ -68,8 +72,9 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
             tcg.stats.faults++;
             return CPU_EXIT_MEM_FAULT;
         }
-        if (leave.op != IR_exit_loop)
+        if (leave.op != IR_exit_loop) {
             continue;
+        }
         switch (leave.reason) {
         case CPU_EXIT_NONE:
             break;

@@ -1,5 +1,6 @@
 /*
- * The translator as accelerator: set-up, the run loop, and the ways out of generated code that need C.
+ * The translator as accelerator: set-up, the run loop, and the ways out of generated code that need
+ * C.
  */
 #include <errno.h>
 #include <sched.h>
@@ -17,7 +18,8 @@ enum {
     DEFAULT_CODE_SIZE = 128 * 1024 * 1024,
     SHADOW_STACK_SIZE = 256 * 1024, /* of host stack, for guest calls in flight */
 };
-_Static_assert(SHADOW_STACK_SIZE + 128 * 1024 <= TCG_STACK_SIZE, "C needs stack below the shadow stack");
+_Static_assert(SHADOW_STACK_SIZE + 128 * 1024 <= TCG_STACK_SIZE,
+               "C needs stack below the shadow stack");
 
 struct tcg tcg;
 
@@ -25,7 +27,8 @@ bool tcg_take_kick(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
 
-    /* first, so that a kick from now on is not lost; one in between costs a fruitless exit at most */
+    /* first, so that a kick from now on is not lost; one in between costs a fruitless exit at most
+     */
     atomic_store(&cpu->stack_limit, cpu->normal_stack_limit);
     atomic_store(&cpu->jump_cache, self->jumps);
     return atomic_exchange(&cpu->kicked, false);
@@ -43,8 +46,9 @@ void tcg_drop_at(struct cpu *cpu, uint64_t pc)
 
     lock_acquire(&tcg.lock);
     unit = tcg_find_locked(pc, cpu->mode);
-    if (unit)
+    if (unit) {
         tcg_drop_locked(unit);
+    }
     lock_release(&tcg.lock);
 }
 
@@ -52,18 +56,21 @@ void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit)
 {
     unsigned column = 0;
 
-    if (log_enabled(LOG_EXEC))
+    if (log_enabled(LOG_EXEC)) {
         log_printf("exec %#llx\n", (unsigned long long)unit->pc);
-    if (!log_enabled(LOG_CPU))
+    }
+    if (!log_enabled(LOG_CPU)) {
         return;
+    }
     for (const struct cpu_register *r = cpu->ops->registers; r->name; r++) {
         uint64_t value = 0;
 
         memcpy(&value, (const char *)cpu + r->offset, r->size < 8 ? r->size : 8);
         log_printf("%-5s %016llx%s", r->name, (unsigned long long)value, ++column % 4 ? " " : "\n");
     }
-    if (column % 4)
+    if (column % 4) {
         log_text("\n", 1);
+    }
 }
 
 static struct tcg_unit *unit_for(struct cpu *cpu, uint64_t pc)
@@ -82,14 +89,16 @@ static const void *hook_lookup(void *state, uint64_t pc)
     const void *code = NULL;
     struct tcg_unit *unit;
 
-    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN))
+    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN)) {
         return NULL;
+    }
     lock_acquire(&tcg.lock);
     tcg.stats.lookups_missed++;
     unit = unit_for(cpu, pc);
     if (unit) {
         code = tcg_code_rx + unit->code;
-        /* code before pc: only this thread reads both, but another may have made the pair stale in between */
+        /* code before pc: only this thread reads both, but another may have made the pair stale in
+         * between */
         jump->code = code;
         __atomic_store_n(&jump->pc, pc, __ATOMIC_RELEASE);
     }
@@ -109,8 +118,9 @@ static const void *hook_link(void *state, uint32_t number)
     tcg_set_pc(cpu, pc);
     unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, pc);
     if (unit) {
-        if (tcg.options.link)
+        if (tcg.options.link) {
             tcg_link_locked(number, unit);
+        }
         code = tcg_code_rx + unit->code;
     }
     lock_release(&tcg.lock);
@@ -178,16 +188,19 @@ static void set_target(const struct cpu_target_ops *ops)
         .reason_lookup = TCG_EXIT_LOOKUP,
     };
 
-    if (tcg.ops)
+    if (tcg.ops) {
         return;
+    }
     tcg.ops = ops;
-    if (tcg.interp)
+    if (tcg.interp) {
         return;
+    }
     jit_x86_thunks(ops->ir, &tcg.layout, &hooks, &tcg.code, tcg.thunk);
     uint32_t at = tcg_buffer_alloc(tcg.code.size);
     memcpy(tcg_code_rw + at, tcg.code.bytes, tcg.code.size);
-    for (unsigned i = 0; i < JIT_THUNK_COUNT; i++)
+    for (unsigned i = 0; i < JIT_THUNK_COUNT; i++) {
         tcg.thunk[i] += at;
+    }
     tcg.thunk_end = tcg_buffer_used();
 }
 
@@ -196,14 +209,15 @@ static struct cpu *new_cpu(size_t state_size)
     struct cpu *cpu = aligned_alloc(64, (state_size + 63) & ~(size_t)63);
     struct tcg_cpu *self = calloc(1, sizeof(*self));
     /* zero pages until used; most threads touch little of it */
-    struct cpu_jump *jumps = mmap(NULL, CPU_JUMP_CACHE_SIZE * sizeof(*jumps), PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct cpu_jump *jumps = mmap(NULL, CPU_JUMP_CACHE_SIZE * sizeof(*jumps),
+                                  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (!cpu || !self || jumps == MAP_FAILED) {
         free(cpu);
         free(self);
-        if (jumps != MAP_FAILED)
+        if (jumps != MAP_FAILED) {
             munmap(jumps, CPU_JUMP_CACHE_SIZE * sizeof(*jumps));
+        }
         return NULL;
     }
     memset(cpu, 0, state_size);
@@ -228,8 +242,9 @@ static struct cpu *cpu_create(const struct cpu_target_ops *ops)
 {
     struct cpu *cpu = new_cpu(ops->state_size);
 
-    if (!cpu)
+    if (!cpu) {
         return NULL;
+    }
     lock_acquire(&tcg.lock);
     set_target(ops);
     lock_release(&tcg.lock);
@@ -244,8 +259,9 @@ static struct cpu *cpu_copy(const struct cpu *from)
     struct cpu *cpu = new_cpu(from->ops->state_size);
     void *accel;
 
-    if (!cpu)
+    if (!cpu) {
         return NULL;
+    }
     accel = cpu->accel;
     memcpy(cpu, from, from->ops->state_size);
     cpu->accel = accel;
@@ -261,8 +277,9 @@ static void cpu_destroy(struct cpu *cpu)
     struct tcg_cpu *self = cpu->accel, **p;
 
     lock_acquire(&tcg.lock);
-    for (p = &tcg.cpus; *p != self; p = &(*p)->next)
+    for (p = &tcg.cpus; *p != self; p = &(*p)->next) {
         ;
+    }
     *p = self->next;
     lock_release(&tcg.lock);
     munmap(self->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
@@ -280,8 +297,9 @@ static void reset_cache(struct tcg_cpu *self)
     }
     atomic_store(&tcg.stop, true);
     for (struct tcg_cpu *other = tcg.cpus; other; other = other->next) {
-        if (other == self)
+        if (other == self) {
             continue;
+        }
         while (atomic_load(&other->in_code)) {
             cpu_kick(other->cpu);
             /* whoever waits for the lock in a hook must get it to see that he is to leave */
@@ -291,8 +309,9 @@ static void reset_cache(struct tcg_cpu *self)
         }
     }
     tcg_reset_locked();
-    if (!tcg.interp)
+    if (!tcg.interp) {
         tcg_buffer_reset(tcg.thunk_end);
+    }
     atomic_store(&tcg.stop, false);
     lock_release(&tcg.lock);
 }
@@ -301,18 +320,21 @@ static void begin_code(struct tcg_cpu *self)
 {
     for (;;) {
         atomic_store(&self->in_code, true);
-        if (!atomic_load(&tcg.stop))
+        if (!atomic_load(&tcg.stop)) {
             return;
+        }
         atomic_store(&self->in_code, false);
-        while (atomic_load(&tcg.stop))
+        while (atomic_load(&tcg.stop)) {
             sched_yield();
+        }
     }
 }
 
 static enum cpu_exit run_host(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
-    void (*enter)(void *, const void *) = (void (*)(void *, const void *))(tcg_code_rx + tcg.thunk[JIT_THUNK_ENTER]);
+    void (*enter)(void *, const void *) =
+        (void (*)(void *, const void *))(tcg_code_rx + tcg.thunk[JIT_THUNK_ENTER]);
 
     cpu->normal_stack_limit = (uint64_t)__builtin_frame_address(0) - SHADOW_STACK_SIZE;
     for (;;) {
@@ -340,8 +362,9 @@ static enum cpu_exit run_host(struct cpu *cpu)
         case TCG_EXIT_LOOKUP:
             break;
         case TCG_EXIT_POLL:
-            if (!atomic_load(&cpu->kicked))
+            if (!atomic_load(&cpu->kicked)) {
                 tcg.stats.exits_depth++;
+            }
             break;
         case CPU_EXIT_FENCE_CODE:
             tcg_flush_changed(0, UINT64_MAX);
@@ -384,14 +407,16 @@ const struct accel_ops accel_tcg = {
 void tcg_fork_prepare(void)
 {
     lock_acquire(&tcg.lock);
-    if (!tcg.interp)
+    if (!tcg.interp) {
         tcg_buffer_fork_prepare();
+    }
 }
 
 void tcg_fork_parent(void)
 {
-    if (!tcg.interp)
+    if (!tcg.interp) {
         tcg_buffer_fork_parent();
+    }
     lock_release(&tcg.lock);
 }
 
@@ -402,8 +427,9 @@ void tcg_fork_child(struct cpu *self)
     disas_after_fork();
     for (cpu = tcg.cpus; cpu; cpu = next) {
         next = cpu->next;
-        if (cpu->cpu == self)
+        if (cpu->cpu == self) {
             continue;
+        }
         /* the thread does not exist here; its memory does */
         munmap(cpu->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*cpu->jumps));
         free(cpu->cpu);
@@ -433,7 +459,8 @@ void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), voi
 
 void tcg_print_stats(void)
 {
-#define X(name, help) log_printf("%-20s %12llu  # %s\n", #name, (unsigned long long)tcg.stats.name, help);
+#define X(name, help) \
+    log_printf("%-20s %12llu  # %s\n", #name, (unsigned long long)tcg.stats.name, help);
     TCG_COUNTERS(X)
 #undef X
 }

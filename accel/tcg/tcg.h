@@ -18,36 +18,41 @@ enum tcg_backend { TCG_BACKEND_HOST, TCG_BACKEND_INTERP };
 
 struct tcg_config {
     enum tcg_backend backend;
-    const char *options;      /* list for jit_options_parse(), or NULL */
-    bool one_insn;            /* a unit per guest instruction */
-    uint64_t guest_base;      /* host address of guest address 0; 0 where guest addresses are host addresses */
-    size_t code_size;         /* of the code buffer in bytes, 0 for the default */
-    /* Whether guest code may be fetched from [pc, pc + length), at least its first bytes: returns how many bytes
-     * from pc on may be (up to length). Called on a vCPU thread while translating; may lock. */
+    const char *options; /* list for jit_options_parse(), or NULL */
+    bool one_insn;       /* a unit per guest instruction */
+    uint64_t guest_base; /* host address of guest address 0; 0 where guest addresses are host
+                            addresses */
+    size_t code_size;    /* of the code buffer in bytes, 0 for the default */
+    /* Whether guest code may be fetched from [pc, pc + length), at least its first bytes: returns
+     * how many bytes from pc on may be (up to length). Called on a vCPU thread while translating;
+     * may lock. */
     unsigned (*fetchable)(uint64_t pc, unsigned length);
 };
 
-/* Once, before any vCPU. Returns 0, or -errno with a one-line message in error[]. If the host refuses executable
- * memory, the interpreter is used instead and a line is logged. */
+/* Once, before any vCPU. Returns 0, or -errno with a one-line message in error[]. If the host
+ * refuses executable memory, the interpreter is used instead and a line is logged. */
 int tcg_init(const struct tcg_config *config, char *error, size_t error_size);
 
-/* The guest's code in [start, end) has gone or changed its meaning (munmap, mmap, mprotect): its translations are
- * dropped. Running vCPUs leave them at their next exit check. */
+/* The guest's code in [start, end) has gone or changed its meaning (munmap, mmap, mprotect): its
+ * translations are dropped. Running vCPUs leave them at their next exit check. */
 void tcg_invalidate(uint64_t start, uint64_t end);
 
-/* fence.i, or the system call for it: translations of code in [start, end) whose bytes have changed are dropped. */
+/* fence.i, or the system call for it: translations of code in [start, end) whose bytes have changed
+ * are dropped. */
 void tcg_flush_changed(uint64_t start, uint64_t end);
 
 /*
- * Host SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP: called by the driver's handler (on an alternate stack) with its three
- * arguments. Returns true if the signal came from generated code, or from guest memory access within accelerator
- * or mem/: the ucontext has been edited so that, on return, cpu_run() returns CPU_EXIT_MEM_FAULT (or the access
- * fails with an error). Returns false if the fault is not ours. Async-signal-safe.
+ * Host SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP: called by the driver's handler (on an alternate
+ * stack) with its three arguments. Returns true if the signal came from generated code, or from
+ * guest memory access within accelerator or mem/: the ucontext has been edited so that, on return,
+ * cpu_run() returns CPU_EXIT_MEM_FAULT (or the access fails with an error). Returns false if the
+ * fault is not ours. Async-signal-safe.
  */
 bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, ucontext_t *context);
 
-/* Around fork: prepare stops translation (and keeps it stopped until the matching call in parent and child). The child has
- * its own copy of the generated code when tcg_fork_child() returns. Only the calling thread exists in the child. */
+/* Around fork: prepare stops translation (and keeps it stopped until the matching call in parent
+ * and child). The child has its own copy of the generated code when tcg_fork_child() returns. Only
+ * the calling thread exists in the child. */
 void tcg_fork_prepare(void);
 void tcg_fork_parent(void);
 void tcg_fork_child(struct cpu *self);
@@ -55,9 +60,10 @@ void tcg_fork_child(struct cpu *self);
 /* Host address ranges that the guest must not map over: calls range() for each. */
 void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), void *opaque);
 
-/* `--explain`: decode, IR, optimised IR and host code of one instruction's bytes, to out. Needs no tcg_init(). Returns 0 or
- * -EINVAL if the instruction is unknown to the model. */
-int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes, unsigned length, FILE *out);
+/* `--explain`: decode, IR, optimised IR and host code of one instruction's bytes, to out. Needs no
+ * tcg_init(). Returns 0 or -EINVAL if the instruction is unknown to the model. */
+int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes,
+                unsigned length, FILE *out);
 
 /* The optimisation switches for tcg_config.options (`-O help`): a line each. */
 void tcg_list_options(void (*line)(void *opaque, const char *text), void *opaque);

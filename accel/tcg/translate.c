@@ -26,8 +26,9 @@ static unsigned fetch(void *opaque, uint64_t pc, void *bytes, unsigned length)
     unsigned n = tcg.config.fetchable ? tcg.config.fetchable(pc, length) : length;
 
     (void)opaque;
-    if (n == 0 || mem_guest_read(bytes, pc, n) < 0)
+    if (n == 0 || mem_guest_read(bytes, pc, n) < 0) {
         return 0;
+    }
     return n;
 }
 
@@ -52,16 +53,20 @@ static void log_guest(struct cpu *cpu, const struct cpu_translate *request)
     char text[128];
 
     log_printf("IN: %#llx\n", (unsigned long long)pc);
-    if (length > sizeof(bytes))
+    if (length > sizeof(bytes)) {
         length = sizeof(bytes);
+    }
     length = fetch(NULL, pc, bytes, length);
     while (at < length) {
-        unsigned n = cpu->ops->disassemble(cpu, pc + at, bytes + at, length - at, text, sizeof(text));
+        unsigned n =
+            cpu->ops->disassemble(cpu, pc + at, bytes + at, length - at, text, sizeof(text));
         char hex[3 * 16 + 1];
         unsigned used = 0;
 
-        for (unsigned i = 0; i < n && at + i < length && i < 16; i++)
-            used += (unsigned)snprintf(hex + used, sizeof(hex) - used, "%02x", bytes[at + n - 1 - i]);
+        for (unsigned i = 0; i < n && at + i < length && i < 16; i++) {
+            used +=
+                (unsigned)snprintf(hex + used, sizeof(hex) - used, "%02x", bytes[at + n - 1 - i]);
+        }
         log_printf("0x%08llx:  %-10s %s\n", (unsigned long long)(pc + at), hex, text);
         at += n;
     }
@@ -79,14 +84,19 @@ void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request)
     ir_build_begin(&tcg.builder, &tcg.unit, &tcg.options, cpu->ops->ir, request->pc);
     cpu->ops->translate(&tcg.builder, request);
     tcg.stats.ir_ops += tcg.unit.ins_count;
-    if (log_enabled(LOG_IN_ASM))
+    if (log_enabled(LOG_IN_ASM)) {
         log_guest(cpu, request);
-    if (log_enabled(LOG_OP))
+    }
+    if (log_enabled(LOG_OP)) {
         tcg_log_ir(&tcg.unit, "OP:");
-    if (tcg.options.dce)
+    }
+    /* the host back end drops dead ops as it goes; the pass is for the interpreter and the log */
+    if (tcg.options.dce && (tcg.interp || log_enabled(LOG_OP_OPT))) {
         jit_opt_dce(&tcg.unit);
-    if (log_enabled(LOG_OP_OPT))
+    }
+    if (log_enabled(LOG_OP_OPT)) {
         tcg_log_ir(&tcg.unit, "OP after optimisation:");
+    }
 #ifdef TINAMOU_DEBUG
     bool verify = true;
 #else
@@ -119,10 +129,12 @@ static void install(const struct ir_target *target, uint32_t at, uint32_t first_
         const struct jit_reloc *reloc = &code->relocs[i];
         uint32_t value;
 
-        if (reloc->kind == JIT_RELOC_LINK_ID)
+        if (reloc->kind == JIT_RELOC_LINK_ID) {
             value = first_link + reloc->index;
-        else
-            value = (uint32_t)((const uint8_t *)reloc_target(target, reloc) - (tcg_code_rx + at + reloc->offset + 4));
+        } else {
+            value = (uint32_t)((const uint8_t *)reloc_target(target, reloc) -
+                               (tcg_code_rx + at + reloc->offset + 4));
+        }
         memcpy(code->bytes + reloc->offset, &value, 4);
     }
     memcpy(tcg_code_rw + at, code->bytes, code->size);
@@ -131,7 +143,8 @@ static void install(const struct ir_target *target, uint32_t at, uint32_t first_
 static void log_host(const struct tcg_unit *unit)
 {
     log_printf("OUT: %u bytes, %u of them on the main line\n", unit->code_size, tcg.code.main_size);
-    disas_log(DISAS_X86_64, tcg_code_rx + unit->code, tcg.code.main_size, (uint64_t)(tcg_code_rx + unit->code));
+    disas_log(DISAS_X86_64, tcg_code_rx + unit->code, tcg.code.main_size,
+              (uint64_t)(tcg_code_rx + unit->code));
     log_printf("  -- cold\n");
     uint32_t cold = (tcg.code.main_size + 15) & ~15u;
     disas_log(DISAS_X86_64, tcg_code_rx + unit->code + cold, unit->code_size - cold,
@@ -147,11 +160,13 @@ static bool reserve_links(uint32_t more)
         uint32_t cap = tcg.link_cap ? tcg.link_cap : 4096;
         struct tcg_link *links;
 
-        while (cap < need)
+        while (cap < need) {
             cap *= 2;
+        }
         links = realloc(tcg.links, cap * sizeof(*links));
-        if (!links)
+        if (!links) {
             return false;
+        }
         tcg.links = links;
         tcg.link_cap = cap;
     }
@@ -170,7 +185,8 @@ static bool place_code(struct tcg_unit *unit, const struct ir_target *target)
     unit->code_size = code->size;
     unit->first_link = tcg.link_count;
     unit->link_count = code->link_count;
-    unit->side = arena_dup(&tcg.arena, code->side ? code->side : (const uint8_t *)"", code->side_size);
+    unit->side =
+        arena_dup(&tcg.arena, code->side ? code->side : (const uint8_t *)"", code->side_size);
     unit->side_size = code->side_size;
     for (uint32_t i = 0; i < code->link_count; i++) {
         tcg.links[tcg.link_count++] = (struct tcg_link){
@@ -185,8 +201,9 @@ static bool place_code(struct tcg_unit *unit, const struct ir_target *target)
     tcg.stats.host_bytes += code->size;
     tcg.stats.host_main_bytes += code->main_size;
     tcg.stats.side_bytes += code->side_size;
-    if (log_enabled(LOG_OUT_ASM))
+    if (log_enabled(LOG_OUT_ASM)) {
         log_host(unit);
+    }
     return true;
 }
 
@@ -196,8 +213,9 @@ static bool place_ir(struct tcg_unit *unit)
     static uint32_t serial;
 
     unit->ir = malloc(sizeof(*unit->ir));
-    if (!unit->ir)
+    if (!unit->ir) {
         return false;
+    }
     *unit->ir = tcg.unit;
     ir_unit_init(&tcg.unit);
     unit->code = serial++; /* tcg_unit_at() is not asked */
@@ -227,26 +245,31 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
         tcg_build_locked(cpu, &request);
     }
     unit = arena_zalloc(&tcg.arena, sizeof(*unit));
-    if (!unit)
+    if (!unit) {
         abort();
+    }
     unit->pc = pc;
     unit->end = request.end > pc ? request.end : pc;
     unit->mode = cpu->mode;
     unit->incoming = TCG_NO_LINK;
     bytes = arena_alloc(&tcg.arena, unit->end - pc + 1);
-    if (!bytes)
+    if (!bytes) {
         abort();
-    if (mem_guest_read(bytes, pc, unit->end - pc) < 0)
+    }
+    if (mem_guest_read(bytes, pc, unit->end - pc) < 0) {
         memset(bytes, 0, unit->end - pc);
+    }
     unit->guest_bytes = bytes;
-    if (tcg.interp ? !place_ir(unit) : !place_code(unit, cpu->ops->ir))
+    if (tcg.interp ? !place_ir(unit) : !place_code(unit, cpu->ops->ir)) {
         return NULL;
+    }
     tcg_remember_code(unit);
     tcg_insert_locked(unit);
     tcg.stats.units++;
     tcg.stats.guest_insns += request.insns;
     tcg.stats.guest_bytes += unit->end - pc;
-    if (timed)
+    if (timed) {
         tcg.stats.translate_ns += now_ns() - start;
+    }
     return unit;
 }

@@ -156,8 +156,8 @@ void ir_jump(struct ir_builder *b, uint32_t block, unsigned nargs, const ir_ref 
     for (unsigned i = 0; i < nargs; i++) {
         enum ir_type type = ir_type_of(b, args[i]);
 
-        /* A parameter does not tell whether it is a box, whose NaN must stay as it is, or a NaN that
-         * arithmetic made. So it is never the latter. */
+        /* A parameter does not tell whether it is a box, whose NaN must stay as it is, or a NaN
+         * that arithmetic made. So it is never the latter. */
         if (ir_type_is_fp(type))
             b->unit->pool[first + i] = ir_fvisible(b, type, args[i]);
     }

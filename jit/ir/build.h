@@ -1,16 +1,16 @@
 /*
  * The builder: how a front end writes a unit.
  *
- * Ops are appended to the current block. Each is folded, and merged with an equal earlier one, as it
- * goes (jit/opt/fold.c, jit/opt/cse.c), so the ref returned may name an existing value. Guest
+ * Ops are appended to the current block. Each is folded, and merged with an equal earlier one, as
+ * it goes (jit/opt/fold.c, jit/opt/cse.c), so the ref returned may name an existing value. Guest
  * registers are read and written by ir_get() and ir_set(); the builder keeps the current value of
  * each, makes floating-point values visible-safe before exits, and forgets what a helper may have
  * changed.
  *
  * Within tier 1 a unit is an extended basic block: the main line, and side blocks that leave the
  * unit. ir_side_exit() makes such a block in one call. The general form (ir_block_new(),
- * ir_block_set(), ir_jump(), ir_br()) is for regions: a block with several predecessors starts with no known
- * globals but those bound by its parameters; clean ones are read anew by ir_get().
+ * ir_block_set(), ir_jump(), ir_br()) is for regions: a block with several predecessors starts with
+ * no known globals but those bound by its parameters; clean ones are read anew by ir_get().
  *
  * Widths: an i32 value is 32 bits with no promise about what lies above; use ir_sext()/ir_zext().
  */
@@ -27,25 +27,26 @@ struct jit_options;
 struct ir_builder {
     struct ir_unit *unit;
     const struct jit_options *options;
-    uint32_t block;                       /* where ops are appended */
-    bool done;                            /* the current block has its terminator */
-    ir_ref global[IR_MAX_GLOBALS];        /* current value, IR_NONE if not known here */
-    uint64_t dirty[IR_MAX_GLOBALS / 64];  /* differs from its value at the entry of the unit */
-    uint64_t insn_pc;                     /* of the current guest instruction */
-    ir_ref cse[IR_CSE_SLOTS];             /* by hash; what is older than the epoch is not visible */
-    uint32_t epoch;                       /* a ref: ops before it are not merged with */
-    uint32_t fp_epoch;                    /* likewise for ops that raise flags */
+    uint32_t block;                      /* where ops are appended */
+    bool done;                           /* the current block has its terminator */
+    ir_ref global[IR_MAX_GLOBALS];       /* current value, IR_NONE if not known here */
+    uint64_t dirty[IR_MAX_GLOBALS / 64]; /* differs from its value at the entry of the unit */
+    uint64_t insn_pc;                    /* of the current guest instruction */
+    ir_ref cse[IR_CSE_SLOTS];            /* by hash; what is older than the epoch is not visible */
+    uint32_t epoch;                      /* a ref: ops before it are not merged with */
+    uint32_t fp_epoch;                   /* likewise for ops that raise flags */
 };
 
 /* Starts a unit at guest address pc: block 0 is current and empty. */
 void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit_options *options,
                     const struct ir_target *target, uint64_t pc);
 
-/* Whether arithmetic may run on the host's floating-point unit (option hostfp); if not, the front end
- * calls its integer routines. */
+/* Whether arithmetic may run on the host's floating-point unit (option hostfp); if not, the front
+ * end calls its integer routines. */
 bool ir_build_hostfp(const struct ir_builder *b);
 
-/* A guest instruction of `length` bytes at pc starts; every fault until the next reports this pc. */
+/* A guest instruction of `length` bytes at pc starts; every fault until the next reports this pc.
+ */
 void ir_insn(struct ir_builder *b, uint64_t pc, unsigned length);
 
 /* Constants. */
@@ -57,7 +58,8 @@ ir_ref ir_fconst(struct ir_builder *b, enum ir_type type, uint64_t bits);
 bool ir_is_const(const struct ir_builder *b, ir_ref ref, int64_t *value);
 enum ir_type ir_type_of(const struct ir_builder *b, ir_ref ref);
 
-/* Guest registers. ir_set() of an f64 global takes an f64, or an f32 that it will be NaN-boxed from. */
+/* Guest registers. ir_set() of an f64 global takes an f64, or an f32 that it will be NaN-boxed
+ * from. */
 ir_ref ir_get(struct ir_builder *b, unsigned global);
 void ir_set(struct ir_builder *b, unsigned global, ir_ref value);
 
@@ -113,8 +115,9 @@ ir_ref ir_call_if(struct ir_builder *b, enum ir_cc cc, ir_ref x, ir_ref y, ir_re
 
 /* Blocks. A block that has several predecessors takes parameters; each may bind a global. */
 uint32_t ir_block_new(struct ir_builder *b, bool cold);
-/* Continues in an empty block. Its known globals: those of its only predecessor, which must have ended
- * already and be the block that was current last; or, after parameters were added, just those bound. */
+/* Continues in an empty block. Its known globals: those of its only predecessor, which must have
+ * ended already and be the block that was current last; or, after parameters were added, just those
+ * bound. */
 void ir_block_set(struct ir_builder *b, uint32_t block);
 ir_ref ir_block_param(struct ir_builder *b, enum ir_type type, unsigned global);
 void ir_jump(struct ir_builder *b, uint32_t block, unsigned nargs, const ir_ref *args);

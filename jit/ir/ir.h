@@ -7,10 +7,11 @@
  * index (ir_ref). Blocks take parameters where other representations have phi nodes; only `jump`
  * passes them, so an edge that carries values is never critical.
  *
- * Guest registers ("globals") are the unit's parameters. `gget` reads one as it was at the entry (or
- * after a helper that changed it); `gset` renames it. A gset is an entry in a log: whoever must know
- * the guest's state at some op (a fault, an exit, a helper that reads the state) replays the log up
- * to there. Nothing is stored before someone could look. An example, from `c.addi a0,1; ld a1,0(a0)`:
+ * Guest registers ("globals") are the unit's parameters. `gget` reads one as it was at the entry
+ * (or after a helper that changed it); `gset` renames it. A gset is an entry in a log: whoever must
+ * know the guest's state at some op (a fault, an exit, a helper that reads the state) replays the
+ * log up to there. Nothing is stored before someone could look. An example, from `c.addi a0,1; ld
+ * a1,0(a0)`:
  *
  *     b0:
  *       insn 0x1000 2
@@ -18,13 +19,12 @@
  *       v2 = add.i64 v1, 1
  *       gset a0, v2
  *       insn 0x1002 4
- *       v3 = ld.i64 m64 v2 + 0          ; if this faults: pc = 0x1002, a0 = v2, all else as at entry
- *       gset a1, v3
- *       exit_jump 0x1006
+ *       v3 = ld.i64 m64 v2 + 0          ; if this faults: pc = 0x1002, a0 = v2, all else as at
+ * entry gset a1, v3 exit_jump 0x1006
  *
- * A floating-point global is f64. A gset may give it a value that is not canonical yet (an arithmetic
- * NaN), or an f32 (to be NaN-boxed); the builder makes both good on the way to every exit, and a
- * recovery does the same from the flags of the value.
+ * A floating-point global is f64. A gset may give it a value that is not canonical yet (an
+ * arithmetic NaN), or an f32 (to be NaN-boxed); the builder makes both good on the way to every
+ * exit, and a recovery does the same from the flags of the value.
  *
  * Where blocks meet: a block with several predecessors must bind, by its parameters (aux: the
  * global), every global that is dirty at the end of any predecessor. Such a parameter acts as a
@@ -39,16 +39,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum ir_type {
-    IR_VOID,
-    IR_I32,
-    IR_I64,
-    IR_F32,
-    IR_F64,
-    IR_V128,
-    IR_V256,
-    IR_TYPE_COUNT
-};
+enum ir_type { IR_VOID, IR_I32, IR_I64, IR_F32, IR_F64, IR_V128, IR_V256, IR_TYPE_COUNT };
 
 enum ir_opcode {
 #define OP(name, result, args, effects) IR_##name,
@@ -58,12 +49,25 @@ enum ir_opcode {
 };
 
 /* Conditions of icmp, br, exit_br and callif. Each is followed by its negation. */
-enum ir_cc { IR_EQ, IR_NE, IR_LT, IR_GE, IR_LE, IR_GT, IR_LTU, IR_GEU, IR_LEU, IR_GTU, IR_CC_COUNT };
+enum ir_cc {
+    IR_EQ,
+    IR_NE,
+    IR_LT,
+    IR_GE,
+    IR_LE,
+    IR_GT,
+    IR_LTU,
+    IR_GEU,
+    IR_LEU,
+    IR_GTU,
+    IR_CC_COUNT
+};
 
 /* Conditions of fcmp: lt and le raise invalid on any NaN, the others on signaling NaNs only. */
 enum ir_fcc { IR_FEQ, IR_FLT, IR_FLE, IR_FLTQ, IR_FLEQ, IR_FCC_COUNT };
 
-/* Width of a memory access; loads narrower than their result extend with zeros or, +IR_MS, the sign. */
+/* Width of a memory access; loads narrower than their result extend with zeros or, +IR_MS, the
+ * sign. */
 enum ir_mem { IR_M8, IR_M16, IR_M32, IR_M64, IR_M128, IR_M256, IR_MS = 8 };
 
 enum ir_amo {
@@ -83,9 +87,9 @@ enum { IR_FMA_NEG_PRODUCT = 1, IR_FMA_NEG_ADDEND = 2 };
 
 /* Index of an op, and so of its value, in ir_unit.ins. */
 typedef uint32_t ir_ref;
-#define IR_NONE      0u   /* ins[0] is never used */
-#define IR_NO_GLOBAL 0xff
-#define IR_MAX_GLOBALS 128
+#define IR_NONE            0u /* ins[0] is never used */
+#define IR_NO_GLOBAL       0xff
+#define IR_MAX_GLOBALS     128
 #define IR_MAX_HELPER_ARGS 5 /* not counting the vCPU */
 
 enum ir_value_flags {
@@ -93,10 +97,10 @@ enum ir_value_flags {
 };
 
 struct ir_ins {
-    uint8_t op;    /* enum ir_opcode */
-    uint8_t type;  /* enum ir_type of the result */
-    uint8_t cc;    /* condition or enum ir_mem; see ops.def */
-    uint8_t aux;   /* see ops.def */
+    uint8_t op;   /* enum ir_opcode */
+    uint8_t type; /* enum ir_type of the result */
+    uint8_t cc;   /* condition or enum ir_mem; see ops.def */
+    uint8_t aux;  /* see ops.def */
     ir_ref a, b, c;
     int64_t imm;
     ir_ref next;   /* next op of the block, IR_NONE at its end */
@@ -145,17 +149,17 @@ struct ir_target {
     unsigned global_count;
     const struct ir_helper *helpers;
     unsigned helper_count;
-    uint32_t pc_offset;       /* where the state keeps the pc */
+    uint32_t pc_offset; /* where the state keeps the pc */
 };
 
 struct ir_unit {
     const struct ir_target *target;
-    uint64_t pc;              /* guest address of the entry */
-    struct ir_ins *ins;       /* ins[1..ins_count) */
+    uint64_t pc;        /* guest address of the entry */
+    struct ir_ins *ins; /* ins[1..ins_count) */
     uint32_t ins_count, ins_cap;
-    struct ir_block *blocks;  /* blocks[0] is the entry */
+    struct ir_block *blocks; /* blocks[0] is the entry */
     uint32_t block_count, block_cap;
-    ir_ref *pool;             /* arguments of jump, call, callif */
+    ir_ref *pool; /* arguments of jump, call, callif */
     uint32_t pool_count, pool_cap;
 };
 
@@ -164,7 +168,7 @@ struct ir_op_info {
     const char *name;
     const char *result;
     const char *args;
-    uint8_t nargs;   /* of a, b, c; 0 where the pool holds them */
+    uint8_t nargs; /* of a, b, c; 0 where the pool holds them */
     bool pool;
     bool faults, reads, writes, fp_flags, side_effect, ends_block, exits;
 };

@@ -1,10 +1,10 @@
 /*
- * Register allocation: where values are, and what is done to bring them where they are needed. The rules are in
- * compile.h.
+ * Register allocation: where values are, and what is done to bring them where they are needed. The
+ * rules are in compile.h.
  *
- * The allocator never looks ahead further than a value's last use and its hint. When it must empty a register it takes
- * the cheapest: what memory holds already, or must hold at the exit anyway, before what would have to be
- * stored and loaded again.
+ * The allocator never looks ahead further than a value's last use and its hint. When it must empty
+ * a register it takes the cheapest: what memory holds already, or must hold at the exit anyway,
+ * before what would have to be stored and loaded again.
  */
 #include <stdio.h>
 #include "jit/x86_64/compile.h"
@@ -15,8 +15,9 @@ struct val *x86_val(struct x86_compiler *c, ir_ref ref)
         if (c->undo_count == c->undo_cap) {
             c->undo_cap = c->undo_cap ? c->undo_cap * 2 : 64;
             c->undo = realloc(c->undo, c->undo_cap * sizeof(*c->undo));
-            if (!c->undo)
+            if (!c->undo) {
                 abort();
+            }
         }
         c->undo[c->undo_count++] = (struct undo){ref, c->val[ref]};
     }
@@ -25,14 +26,15 @@ struct val *x86_val(struct x86_compiler *c, ir_ref ref)
 
 static void activate(struct x86_compiler *c, unsigned global)
 {
-    if (!c->in_cold)
-        c->active[global / 64] |= 1ull << (global % 64);
+    c->active[global / 64] |= 1ull
+                              << (global % 64); /* in a cold block too: that is on the safe side */
 }
 
 void x86_init_regs(struct x86_compiler *c)
 {
-    for (unsigned r = 0; r < REG_COUNT; r++)
+    for (unsigned r = 0; r < REG_COUNT; r++) {
         c->owner[r] = IR_NONE;
+    }
     for (unsigned g = 0; g < c->target->global_count; g++) {
         ir_ref ref = x86_entry(c, g);
         struct val *val = &c->val[ref];
@@ -57,8 +59,9 @@ static bool idle(const struct x86_compiler *c, int reg)
 
 static void release_slot(struct x86_compiler *c, struct val *val)
 {
-    if (val->mem != VAL_SPILL)
+    if (val->mem != VAL_SPILL) {
         return; /* the home of a global goes on holding it */
+    }
     c->slots |= 1ull << val->slot;
     val->mem = VAL_NOWHERE;
 }
@@ -67,8 +70,9 @@ static void release_reg(struct x86_compiler *c, int reg)
 {
     ir_ref ref = c->owner[reg];
 
-    if (ref != IR_NONE)
+    if (ref != IR_NONE) {
         x86_val(c, ref)->reg = REG_NONE;
+    }
     c->owner[reg] = IR_NONE;
 }
 
@@ -78,9 +82,11 @@ unsigned x86_new_slot(struct x86_compiler *c)
 
     if (!c->slots && !c->in_cold) {
         /* values that died without an op of theirs to notice */
-        for (uint32_t ref = 1; ref < c->val_count; ref++)
-            if (c->val[ref].mem == VAL_SPILL && c->val[ref].last_use < c->pos)
+        for (uint32_t ref = 1; ref < c->val_count; ref++) {
+            if (c->val[ref].mem == VAL_SPILL && c->val[ref].last_use < c->pos) {
                 release_slot(c, &c->val[ref]);
+            }
+        }
     }
     if (!c->slots) {
         c->failed = true; /* the unit is compiled to its end, and then refused */
@@ -93,16 +99,18 @@ unsigned x86_new_slot(struct x86_compiler *c)
 
 static void move(struct x86_compiler *c, int to, int from)
 {
-    if (to == from)
+    if (to == from) {
         return;
-    if (to < REG_FP && from < REG_FP)
+    }
+    if (to < REG_FP && from < REG_FP) {
         x86_mov_rr(c->a, true, to, from);
-    else if (to >= REG_FP && from >= REG_FP)
+    } else if (to >= REG_FP && from >= REG_FP) {
         x86_rr(c->a, X86_OP(1, 0, 0x28), false, to - REG_FP, from - REG_FP); /* movaps */
-    else if (to >= REG_FP)
+    } else if (to >= REG_FP) {
         x86_rr(c->a, X86_OP(1, 0x66, 0x6e), true, to - REG_FP, from); /* movq xmm, r64 */
-    else
+    } else {
         x86_rr(c->a, X86_OP(1, 0x66, 0x7e), true, from - REG_FP, to); /* movq r64, xmm */
+    }
 }
 
 void x86_move_reg(struct x86_compiler *c, int to, int from)
@@ -112,18 +120,20 @@ void x86_move_reg(struct x86_compiler *c, int to, int from)
 
 static void load(struct x86_compiler *c, int to, struct x86_mem m)
 {
-    if (to < REG_FP)
+    if (to < REG_FP) {
         x86_load(c->a, true, to, m);
-    else
+    } else {
         x86_rm(c->a, X86_OP(1, 0xf3, 0x7e), false, to - REG_FP, m); /* movq xmm, m64 */
+    }
 }
 
 static void store(struct x86_compiler *c, int from, struct x86_mem m)
 {
-    if (from < REG_FP)
+    if (from < REG_FP) {
         x86_store(c->a, true, from, m);
-    else
+    } else {
         x86_rm(c->a, X86_OP(1, 0x66, 0xd6), false, from - REG_FP, m); /* movq m64, xmm */
+    }
 }
 
 static struct x86_mem memory_of(const struct x86_compiler *c, const struct val *val)
@@ -135,8 +145,9 @@ bool x86_in_memory(struct x86_compiler *c, ir_ref ref, struct x86_mem *mem)
 {
     const struct val *val = &c->val[ref];
 
-    if (val->reg != REG_NONE || val->mem == VAL_NOWHERE)
+    if (val->reg != REG_NONE || val->mem == VAL_NOWHERE) {
         return false;
+    }
     *mem = memory_of(c, val);
     return true;
 }
@@ -152,7 +163,8 @@ void x86_load_value(struct x86_compiler *c, ir_ref ref, int reg)
         } else if (value == 0) {
             x86_rr(c->a, X86_OP(1, 0x66, 0xef), false, reg - REG_FP, reg - REG_FP); /* pxor */
         } else {
-            /* through the red zone that nobody uses: no integer register need be free, flags stay */
+            /* through the red zone that nobody uses: no integer register need be free, flags stay
+             */
             x86_rm(c->a, 0xc7, false, 0, x86_mem(RSP, -16));
             x86_u32(c->a, (uint32_t)value);
             x86_rm(c->a, 0xc7, false, 0, x86_mem(RSP, -12));
@@ -164,9 +176,10 @@ void x86_load_value(struct x86_compiler *c, ir_ref ref, int reg)
     } else if (val->mem != VAL_NOWHERE) {
         load(c, reg, memory_of(c, val));
     } else if (!c->failed) {
-        fprintf(stderr, "jit: %s (op %u, global %u) of unit %#llx is nowhere at position %u; last use %u\n",
-                ref < c->unit->ins_count ? ir_op_info[x86_ins(c, ref)->op].name : "an entry value", ref, val->global,
-                (unsigned long long)c->unit->pc, c->pos, val->last_use);
+        fprintf(stderr,
+                "jit: %s (op %u, global %u) of unit %#llx is nowhere at position %u; last use %u\n",
+                ref < c->unit->ins_count ? ir_op_info[x86_ins(c, ref)->op].name : "an entry value",
+                ref, val->global, (unsigned long long)c->unit->pc, c->pos, val->last_use);
         abort();
     }
 }
@@ -177,13 +190,15 @@ static bool is_current(const struct x86_compiler *c, const struct val *val, ir_r
     return val->global != IR_NO_GLOBAL && c->map[val->global] == ref;
 }
 
-/* Gives a live value memory: the home of its global if it has one, a slot otherwise. Emits the store. */
+/* Gives a live value memory: the home of its global if it has one, a slot otherwise. Emits the
+ * store. */
 static void give_memory(struct x86_compiler *c, ir_ref ref)
 {
     struct val *val = x86_val(c, ref);
 
-    if (val->mem != VAL_NOWHERE)
+    if (val->mem != VAL_NOWHERE) {
         return;
+    }
     if (is_current(c, val, ref)) {
         val->mem = VAL_HOME;
         activate(c, val->global);
@@ -199,21 +214,25 @@ static void moved(struct x86_compiler *c, ir_ref ref)
 {
     const struct val *val = &c->val[ref];
 
-    /* a value may be current for several globals (register copies); all but one are active since their gset */
-    if (val->global != IR_NO_GLOBAL)
+    /* a value may be current for several globals (register copies); all but one are active since
+     * their gset */
+    if (val->global != IR_NO_GLOBAL) {
         activate(c, val->global);
+    }
 }
 
 void x86_spill(struct x86_compiler *c, int reg)
 {
     ir_ref ref = c->owner[reg];
 
-    if (ref == IR_NONE)
+    if (ref == IR_NONE) {
         return;
+    }
     if (c->val[ref].last_use >= c->pos) {
         int64_t value;
-        if (!x86_const(c, ref, &value))
+        if (!x86_const(c, ref, &value)) {
             give_memory(c, ref);
+        }
         moved(c, ref);
     }
     release_reg(c, reg);
@@ -227,14 +246,16 @@ static unsigned spill_cost(const struct x86_compiler *c, int reg)
     int64_t value;
     unsigned cost;
 
-    if (x86_const(c, ref, &value))
+    if (x86_const(c, ref, &value)) {
         return 0;
+    }
     cost = val->mem != VAL_NOWHERE ? 1 : 3;
     if (is_current(c, val, ref)) {
-        if (c->pin[val->global] < 0)
+        if (c->pin[val->global] < 0) {
             cost = 1; /* stored at the exit anyway */
-        else
+        } else {
             cost += 2; /* and loaded again at the exit */
+        }
     }
     return cost;
 }
@@ -246,17 +267,20 @@ static int choose(struct x86_compiler *c, bool fp, int hint)
     uint32_t best_last = 0;
     int best = REG_NONE;
 
-    if (hint != REG_NONE && (set & REG_BIT(hint)) && idle(c, hint))
+    if (hint != REG_NONE && (set & REG_BIT(hint)) && idle(c, hint)) {
         return hint;
-    for (uint32_t s = set; s; s &= s - 1) {
-        int r = __builtin_ctz(s);
-        if (c->owner[r] == IR_NONE)
-            return r;
     }
     for (uint32_t s = set; s; s &= s - 1) {
         int r = __builtin_ctz(s);
-        if (idle(c, r))
+        if (c->owner[r] == IR_NONE) {
             return r;
+        }
+    }
+    for (uint32_t s = set; s; s &= s - 1) {
+        int r = __builtin_ctz(s);
+        if (idle(c, r)) {
+            return r;
+        }
     }
     for (uint32_t s = set; s; s &= s - 1) {
         int r = __builtin_ctz(s);
@@ -302,8 +326,9 @@ int x86_use(struct x86_compiler *c, ir_ref ref)
         reg = allocate(c, x86_is_fp(c, ref), c->val[ref].hint);
         x86_load_value(c, ref, reg);
         own(c, reg, ref);
-        if (!x86_const(c, ref, &value))
+        if (!x86_const(c, ref, &value)) {
             moved(c, ref);
+        }
     }
     c->locked |= REG_BIT(reg);
     return reg;
@@ -335,17 +360,21 @@ void x86_evict(struct x86_compiler *c, int reg)
 {
     ir_ref ref = c->owner[reg];
 
-    if (ref == IR_NONE)
+    if (ref == IR_NONE) {
         return;
+    }
     if (c->val[ref].last_use >= c->pos) {
         uint32_t set = (reg >= REG_FP ? FPR_ALL : GPR_ALL) & ~c->locked & ~REG_BIT(reg);
         int hint = c->val[ref].hint, to = REG_NONE;
 
-        if (hint != REG_NONE && (set & REG_BIT(hint)) && idle(c, hint))
+        if (hint != REG_NONE && (set & REG_BIT(hint)) && idle(c, hint)) {
             to = hint;
-        for (uint32_t s = set; to == REG_NONE && s; s &= s - 1)
-            if (idle(c, __builtin_ctz(s)))
+        }
+        for (uint32_t s = set; to == REG_NONE && s; s &= s - 1) {
+            if (idle(c, __builtin_ctz(s))) {
                 to = __builtin_ctz(s);
+            }
+        }
         if (to != REG_NONE) {
             release_reg(c, to);
             move(c, to, reg);
@@ -353,8 +382,9 @@ void x86_evict(struct x86_compiler *c, int reg)
             own(c, to, ref);
             moved(c, ref);
             /* whoever had locked the value goes on finding it by val.reg */
-            if (c->locked & REG_BIT(reg))
+            if (c->locked & REG_BIT(reg)) {
                 c->locked |= REG_BIT(to);
+            }
             return;
         }
     }
@@ -388,8 +418,9 @@ int x86_def_tied(struct x86_compiler *c, ir_ref ref, ir_ref from)
         own(c, reg, ref);
         return reg;
     }
-    if (val->reg != REG_NONE)
+    if (val->reg != REG_NONE) {
         c->locked |= REG_BIT(val->reg);
+    }
     reg = allocate(c, x86_is_fp(c, ref), hint);
     x86_load_value(c, from, reg);
     own(c, reg, ref);
@@ -407,16 +438,20 @@ static void release_operand(struct x86_compiler *c, ir_ref ref)
     const struct val *val;
     int64_t value;
 
-    if (ref == IR_NONE || c->in_cold)
+    if (ref == IR_NONE || c->in_cold) {
         return;
+    }
     ref = x86_resolve(c, ref);
     val = &c->val[ref];
-    if (val->last_use > c->pos || x86_const(c, ref, &value))
+    if (val->last_use > c->pos || x86_const(c, ref, &value)) {
         return;
-    if (val->reg == REG_NONE && val->mem != VAL_SPILL)
+    }
+    if (val->reg == REG_NONE && val->mem != VAL_SPILL) {
         return;
-    if (val->reg != REG_NONE && c->owner[val->reg] == ref)
+    }
+    if (val->reg != REG_NONE && c->owner[val->reg] == ref) {
         release_reg(c, val->reg);
+    }
     release_slot(c, x86_val(c, ref));
 }
 
@@ -427,8 +462,9 @@ void x86_op_done(struct x86_compiler *c, const struct ir_ins *ins)
     c->locked = 0;
     if (info->pool) {
         unsigned count = ins->b;
-        for (unsigned i = 0; i < count; i++)
+        for (unsigned i = 0; i < count; i++) {
             release_operand(c, c->unit->pool[ins->a + i]);
+        }
         return;
     }
     release_operand(c, ins->a);
@@ -443,13 +479,15 @@ static void abandon(struct x86_compiler *c, unsigned global)
     struct val *val = &c->val[old];
 
     if (val->mem == VAL_HOME && val->global == global) {
-        if (val->last_use > c->pos && val->reg == REG_NONE)
+        if (val->last_use > c->pos && val->reg == REG_NONE) {
             x86_use(c, old);
+        }
         x86_val(c, old)->mem = VAL_NOWHERE;
     }
     if (c->val[old].last_use <= c->pos) {
-        if (c->val[old].reg != REG_NONE && c->owner[c->val[old].reg] == old)
+        if (c->val[old].reg != REG_NONE && c->owner[c->val[old].reg] == old) {
             release_reg(c, c->val[old].reg);
+        }
         release_slot(c, x86_val(c, old));
     }
 }
@@ -458,18 +496,21 @@ void x86_gset(struct x86_compiler *c, unsigned global, ir_ref ref)
 {
     int64_t value;
 
-    if (c->map[global] == ref)
+    if (c->map[global] == ref) {
         return;
+    }
     abandon(c, global);
     c->map[global] = ref;
     activate(c, global);
     if (!x86_const(c, ref, &value)) {
         struct val *val = x86_val(c, ref);
 
-        if (val->mem == VAL_HOME)
+        if (val->mem == VAL_HOME) {
             return; /* it goes on living in the home of the other */
-        if (val->global != IR_NO_GLOBAL)
+        }
+        if (val->global != IR_NO_GLOBAL) {
             activate(c, val->global); /* moved() will not name it any more */
+        }
         val->global = (uint8_t)global;
     }
 }
@@ -486,8 +527,9 @@ void x86_gget(struct x86_compiler *c, unsigned global, ir_ref ref)
         val->mem = from->mem;
         val->slot = from->slot;
         val->global = (uint8_t)global;
-        if (val->reg != REG_NONE)
+        if (val->reg != REG_NONE) {
             c->owner[val->reg] = ref;
+        }
         from->reg = REG_NONE;
         from->mem = VAL_NOWHERE;
         c->map[global] = ref;
@@ -503,8 +545,9 @@ void x86_save_live(struct x86_compiler *c, uint32_t regs)
         ir_ref ref = c->owner[__builtin_ctz(regs)];
         int64_t value;
 
-        if (ref != IR_NONE && c->val[ref].last_use > c->pos && !x86_const(c, ref, &value))
+        if (ref != IR_NONE && c->val[ref].last_use > c->pos && !x86_const(c, ref, &value)) {
             give_memory(c, ref);
+        }
     }
 }
 
@@ -513,22 +556,40 @@ void x86_drop_regs(struct x86_compiler *c, uint32_t regs)
     for (; regs; regs &= regs - 1) {
         int reg = __builtin_ctz(regs);
 
-        if (c->owner[reg] != IR_NONE)
+        if (c->owner[reg] != IR_NONE) {
             moved(c, c->owner[reg]);
+        }
         release_reg(c, reg);
     }
 }
 
+/* The next global from g on, or the next that may be elsewhere than at the entry. */
+static unsigned next_global(const struct x86_compiler *c, unsigned g, bool moved_only)
+{
+    if (!moved_only) {
+        return g;
+    }
+    for (; g < IR_MAX_GLOBALS; g = (g | 63) + 1) {
+        uint64_t left = c->active[g / 64] >> (g % 64);
+        if (left) {
+            return g + (unsigned)__builtin_ctzll(left);
+        }
+    }
+    return IR_MAX_GLOBALS;
+}
+
 void x86_sync(struct x86_compiler *c, bool unpinned_only)
 {
-    for (unsigned g = 0; g < c->target->global_count; g++) {
+    for (unsigned g = next_global(c, 0, unpinned_only); g < c->target->global_count;
+         g = next_global(c, g + 1, unpinned_only)) {
         ir_ref ref = c->map[g];
         const struct val *val = &c->val[ref];
         int64_t value;
         int32_t small;
 
-        if ((val->mem == VAL_HOME && val->global == g) || (unpinned_only && c->pin[g] >= 0))
+        if ((val->mem == VAL_HOME && val->global == g) || (unpinned_only && c->pin[g] >= 0)) {
             continue;
+        }
         if (x86_const(c, ref, &value)) {
             if (x86_const32(c, ref, &small)) {
                 x86_store_imm(c->a, true, small, x86_home(c, g));
@@ -548,7 +609,8 @@ void x86_sync(struct x86_compiler *c, bool unpinned_only)
             load(c, XMM_TEMP, memory_of(c, val));
             store(c, XMM_TEMP, x86_home(c, g));
         }
-        if (!unpinned_only && val->mem == VAL_NOWHERE && is_current(c, val, ref) && val->global == g) {
+        if (!unpinned_only && val->mem == VAL_NOWHERE && is_current(c, val, ref) &&
+            val->global == g) {
             x86_val(c, ref)->mem = VAL_HOME;
             activate(c, g);
         }
@@ -564,8 +626,9 @@ void x86_forget(struct x86_compiler *c)
         if (c->val[old].mem == VAL_HOME && c->val[old].global == g) {
             x86_val(c, old)->mem = VAL_NOWHERE;
         }
-        if (c->val[old].reg != REG_NONE && old >= c->unit->ins_count)
+        if (c->val[old].reg != REG_NONE && old >= c->unit->ins_count) {
             release_reg(c, c->val[old].reg);
+        }
         val = x86_val(c, ref);
         val->global = (uint8_t)g;
         val->mem = VAL_HOME;
@@ -579,10 +642,12 @@ void x86_to_slot(struct x86_compiler *c, ir_ref ref)
 {
     struct val *val = x86_val(c, ref);
 
-    if (val->mem == VAL_SPILL)
+    if (val->mem == VAL_SPILL) {
         return;
-    if (val->reg == REG_NONE)
+    }
+    if (val->reg == REG_NONE) {
         load(c, XMM_TEMP, memory_of(c, val));
+    }
     val->slot = (uint8_t)x86_new_slot(c);
     val->mem = VAL_SPILL;
     store(c, val->reg == REG_NONE ? XMM_TEMP : val->reg, memory_of(c, val));
@@ -615,13 +680,14 @@ void x86_copy_memory(struct x86_compiler *c, struct x86_mem to, struct x86_mem f
     store(c, XMM_TEMP, to);
 }
 
-
 /* Whether some pending move but `skip` still reads register r. */
 static bool read_by_other(unsigned count, const int *to, const int *from, unsigned skip, int r)
 {
-    for (unsigned i = 0; i < count; i++)
-        if (i != skip && from[i] == r && to[i] != r)
+    for (unsigned i = 0; i < count; i++) {
+        if (i != skip && from[i] == r && to[i] != r) {
             return true;
+        }
+    }
     return false;
 }
 
@@ -634,15 +700,17 @@ void x86_parallel(struct x86_compiler *c, unsigned count, const int *to, const i
     for (unsigned i = 0; i < count; i++) {
         int64_t value;
         from[i] = x86_const(c, ref[i], &value) ? REG_NONE : c->val[ref[i]].reg;
-        if (from[i] != REG_NONE && from[i] != to[i])
+        if (from[i] != REG_NONE && from[i] != to[i]) {
             pending++;
+        }
     }
     while (pending) {
         if (!progress) {
             /* only cycles are left: swap one link of one of them */
             for (unsigned i = 0; i < count; i++) {
-                if (from[i] == REG_NONE || from[i] == to[i])
+                if (from[i] == REG_NONE || from[i] == to[i]) {
                     continue;
+                }
                 int a = to[i], b = from[i];
                 if (a < REG_FP && b < REG_FP) {
                     x86_rr(c->a, 0x87, true, a, b);
@@ -652,22 +720,27 @@ void x86_parallel(struct x86_compiler *c, unsigned count, const int *to, const i
                     move(c, b, XMM_TEMP);
                 }
                 for (unsigned k = 0; k < count; k++) {
-                    if (from[k] == a)
+                    if (from[k] == a) {
                         from[k] = b;
-                    else if (from[k] == b)
+                    } else if (from[k] == b) {
                         from[k] = a;
+                    }
                 }
                 break;
             }
             pending = 0;
-            for (unsigned i = 0; i < count; i++)
-                if (from[i] != REG_NONE && from[i] != to[i])
+            for (unsigned i = 0; i < count; i++) {
+                if (from[i] != REG_NONE && from[i] != to[i]) {
                     pending++;
+                }
+            }
         }
         progress = false;
         for (unsigned i = 0; i < count; i++) {
-            if (from[i] == REG_NONE || from[i] == to[i] || read_by_other(count, to, from, i, to[i]))
+            if (from[i] == REG_NONE || from[i] == to[i] ||
+                read_by_other(count, to, from, i, to[i])) {
                 continue;
+            }
             move(c, to[i], from[i]);
             from[i] = to[i];
             pending--;

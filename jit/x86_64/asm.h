@@ -1,6 +1,6 @@
 /*
- * x86-64 instruction encoder: the few forms that generated code is made of. Appends to a growing byte
- * buffer; knows nothing of IR or registers' meaning. Encodings follow the Intel SDM, volume 2.
+ * x86-64 instruction encoder: the few forms that generated code is made of. Appends to a growing
+ * byte buffer; knows nothing of IR or registers' meaning. Encodings follow the Intel SDM, volume 2.
  */
 #ifndef TINAMOU_JIT_X86_64_ASM_H
 #define TINAMOU_JIT_X86_64_ASM_H
@@ -11,14 +11,43 @@
 #include <string.h>
 
 enum x86_reg {
-    RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15,
+    RAX,
+    RCX,
+    RDX,
+    RBX,
+    RSP,
+    RBP,
+    RSI,
+    RDI,
+    R8,
+    R9,
+    R10,
+    R11,
+    R12,
+    R13,
+    R14,
+    R15,
 };
 enum { XMM0 = 0, XMM15 = 15 };
 
 /* Condition codes as in Jcc, SETcc, CMOVcc. */
 enum x86_cond {
-    X86_O, X86_NO, X86_B, X86_AE, X86_E, X86_NE, X86_BE, X86_A,
-    X86_S, X86_NS, X86_P, X86_NP, X86_L, X86_GE, X86_LE, X86_G,
+    X86_O,
+    X86_NO,
+    X86_B,
+    X86_AE,
+    X86_E,
+    X86_NE,
+    X86_BE,
+    X86_A,
+    X86_S,
+    X86_NS,
+    X86_P,
+    X86_NP,
+    X86_L,
+    X86_GE,
+    X86_LE,
+    X86_G,
 };
 
 /* The eight group-1 ALU operations, as in opcode extension /n. */
@@ -34,7 +63,7 @@ struct x86_asm {
 /* A memory operand [base + disp], with the gs segment if seg; base RIP is not used. */
 struct x86_mem {
     int8_t base;
-    int8_t index; /* -1: none */
+    int8_t index;  /* -1: none */
     uint8_t scale; /* log2 */
     bool seg;
     int32_t disp;
@@ -51,8 +80,9 @@ static inline void x86_reserve(struct x86_asm *a)
     if (a->size + 64 > a->cap) {
         a->cap = a->cap ? a->cap * 2 : 4096;
         a->base = realloc(a->base, a->cap);
-        if (!a->base)
+        if (!a->base) {
             abort();
+        }
     }
 }
 
@@ -86,30 +116,36 @@ static inline void x86_modrm_mem(struct x86_asm *a, int reg, struct x86_mem m)
     } else {
         x86_u8(a, mod << 6 | (reg & 7) << 3 | (m.base & 7));
     }
-    if (mod == 1)
+    if (mod == 1) {
         x86_u8(a, (uint8_t)m.disp);
-    else if (mod == 2)
+    } else if (mod == 2) {
         x86_u32(a, (uint32_t)m.disp);
+    }
 }
 
 /* An opcode: the byte, the map (0: one byte, 1: 0f, 2: 0f38, 3: 0f3a) and the mandatory prefix. */
 #define X86_OP(map, prefix, byte) ((map) << 16 | (prefix) << 8 | (byte))
 
-static inline void x86_opcode(struct x86_asm *a, unsigned op, bool w, bool byte_reg, int reg, int index, int base)
+static inline void x86_opcode(struct x86_asm *a, unsigned op, bool w, bool byte_reg, int reg,
+                              int index, int base)
 {
     unsigned map = op >> 16, prefix = op >> 8 & 0xff;
     unsigned rex = (unsigned)w << 3 | (reg >> 3 & 1) << 2 | (index >> 3 & 1) << 1 | (base >> 3 & 1);
 
-    if (prefix)
+    if (prefix) {
         x86_u8(a, prefix);
-    if (rex || byte_reg)
+    }
+    if (rex || byte_reg) {
         x86_u8(a, 0x40 | rex);
-    if (map)
+    }
+    if (map) {
         x86_u8(a, 0x0f);
-    if (map == 2)
+    }
+    if (map == 2) {
         x86_u8(a, 0x38);
-    else if (map == 3)
+    } else if (map == 3) {
         x86_u8(a, 0x3a);
+    }
     x86_u8(a, op);
 }
 
@@ -132,8 +168,9 @@ static inline void x86_rr8(struct x86_asm *a, unsigned op, int reg, int rm)
 static inline void x86_rm(struct x86_asm *a, unsigned op, bool w, int reg, struct x86_mem m)
 {
     x86_reserve(a);
-    if (m.seg)
+    if (m.seg) {
         x86_u8(a, 0x65);
+    }
     x86_opcode(a, op, w, false, reg, m.index < 0 ? 0 : m.index, m.base);
     x86_modrm_mem(a, reg, m);
 }
@@ -141,15 +178,16 @@ static inline void x86_rm(struct x86_asm *a, unsigned op, bool w, int reg, struc
 static inline void x86_rm8(struct x86_asm *a, unsigned op, int reg, struct x86_mem m)
 {
     x86_reserve(a);
-    if (m.seg)
+    if (m.seg) {
         x86_u8(a, 0x65);
+    }
     x86_opcode(a, op, false, reg >= 4, reg, m.index < 0 ? 0 : m.index, m.base);
     x86_modrm_mem(a, reg, m);
 }
 
 /* VEX-encoded: reg = op(vvvv, rm). pp: 0 none, 1 66, 2 f3, 3 f2. map as above (1..3). */
-static inline void x86_vex(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w, int reg, int vvvv,
-                           int index, int base)
+static inline void x86_vex(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w,
+                           int reg, int vvvv, int index, int base)
 {
     unsigned r = !(reg & 8), x = !(index & 8), b = !(base & 8);
 
@@ -164,20 +202,21 @@ static inline void x86_vex(struct x86_asm *a, unsigned map, unsigned pp, unsigne
     x86_u8(a, byte);
 }
 
-static inline void x86_vex_rr(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w, int reg, int vvvv,
-                              int rm)
+static inline void x86_vex_rr(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w,
+                              int reg, int vvvv, int rm)
 {
     x86_reserve(a);
     x86_vex(a, map, pp, byte, w, reg, vvvv, 0, rm);
     x86_u8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-static inline void x86_vex_rm(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w, int reg, int vvvv,
-                              struct x86_mem m)
+static inline void x86_vex_rm(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w,
+                              int reg, int vvvv, struct x86_mem m)
 {
     x86_reserve(a);
-    if (m.seg)
+    if (m.seg) {
         x86_u8(a, 0x65);
+    }
     x86_vex(a, map, pp, byte, w, reg, vvvv, m.index < 0 ? 0 : m.index, m.base);
     x86_modrm_mem(a, reg, m);
 }
@@ -241,17 +280,20 @@ static inline void x86_alu_imm(struct x86_asm *a, enum x86_alu op, bool w, int t
     }
 }
 
-static inline void x86_alu_mem_imm(struct x86_asm *a, enum x86_alu op, bool w, struct x86_mem m, int32_t imm)
+static inline void x86_alu_mem_imm(struct x86_asm *a, enum x86_alu op, bool w, struct x86_mem m,
+                                   int32_t imm)
 {
     bool small = imm >= -128 && imm <= 127;
     x86_rm(a, small ? 0x83 : 0x81, w, op, m);
-    if (small)
+    if (small) {
         x86_u8(a, (uint8_t)imm);
-    else
+    } else {
         x86_u32(a, (uint32_t)imm);
+    }
 }
 
-static inline void x86_shift_imm(struct x86_asm *a, enum x86_shift op, bool w, int to, unsigned count)
+static inline void x86_shift_imm(struct x86_asm *a, enum x86_shift op, bool w, int to,
+                                 unsigned count)
 {
     x86_rr(a, 0xc1, w, op, to);
     x86_u8(a, count);

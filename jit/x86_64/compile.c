@@ -1,5 +1,6 @@
 /*
- * The driver: one pass over the unit in the order of live.c, then layout (main line, cold code) and fixups.
+ * The driver: one pass over the unit in the order of live.c, then layout (main line, cold code) and
+ * fixups.
  */
 #include <stdio.h>
 #include "jit/x86_64/compile.h"
@@ -12,18 +13,21 @@ void jit_x86_pins(const struct ir_target *target, int8_t pin[IR_MAX_GLOBALS])
 {
     unsigned ranked[2] = {0, 0};
 
-    for (unsigned g = 0; g < target->global_count; g++)
+    for (unsigned g = 0; g < target->global_count; g++) {
         pin[g] = REG_NONE;
+    }
     for (unsigned rank = 1; rank <= target->global_count; rank++) {
         for (unsigned g = 0; g < target->global_count; g++) {
             bool fp = ir_type_is_fp((enum ir_type)target->globals[g].type);
 
-            if (target->globals[g].rank != rank)
+            if (target->globals[g].rank != rank) {
                 continue;
-            if (fp && ranked[1] < FPR_PINS)
+            }
+            if (fp && ranked[1] < FPR_PINS) {
                 pin[g] = (int8_t)(REG_FP + ranked[1]++);
-            else if (!fp && ranked[0] < sizeof(gpr_pins))
+            } else if (!fp && ranked[0] < sizeof(gpr_pins)) {
                 pin[g] = gpr_pins[ranked[0]++];
+            }
         }
     }
 }
@@ -48,8 +52,9 @@ struct x86_compiler *jit_x86_new(const struct jit_layout *layout, const struct j
 {
     struct x86_compiler *c = calloc(1, sizeof(*c));
 
-    if (!c)
+    if (!c) {
         return NULL;
+    }
     c->layout = layout;
     c->options = options;
     c->feat = jit_x86_features();
@@ -58,8 +63,9 @@ struct x86_compiler *jit_x86_new(const struct jit_layout *layout, const struct j
 
 void jit_x86_delete(struct x86_compiler *c)
 {
-    if (!c)
+    if (!c) {
         return;
+    }
     free(c->main.base);
     free(c->cold.base);
     free(c->val);
@@ -106,8 +112,10 @@ void x86_reloc(struct x86_compiler *c, uint32_t at, enum jit_reloc_kind kind, un
         out->reloc_cap = out->reloc_cap ? out->reloc_cap * 2 : 32;
         out->relocs = xrealloc(out->relocs, out->reloc_cap * sizeof(*out->relocs));
     }
-    out->relocs[out->reloc_count++] = (struct jit_reloc){
-        .offset = at | (c->a == &c->cold ? IN_COLD : 0), .index = (uint16_t)index, .kind = (uint8_t)kind};
+    out->relocs[out->reloc_count++] =
+        (struct jit_reloc){.offset = at | (c->a == &c->cold ? IN_COLD : 0),
+                           .index = (uint16_t)index,
+                           .kind = (uint8_t)kind};
 }
 
 void x86_jump_thunk(struct x86_compiler *c, enum jit_thunk thunk)
@@ -160,8 +168,9 @@ static void emit_op(struct x86_compiler *c, ir_ref ref)
 {
     const struct ir_ins *ins = x86_ins(c, ref);
 
-    if (x86_resolve(c, ref) != ref)
-        return; /* an alias of its operand */
+    if (c->val[ref].dead || x86_resolve(c, ref) != ref) {
+        return; /* unused, or an alias of its operand */
+    }
     switch (ins->op) {
     case IR_insn:
         c->insn_pc = (uint64_t)ins->imm;
@@ -186,11 +195,13 @@ static void emit_op(struct x86_compiler *c, ir_ref ref)
         fprintf(stderr, "jit: op %s is not known to this back end\n", ir_op_info[ins->op].name);
         abort();
     }
-    if (!ir_op_info[ins->op].exits)
+    if (!ir_op_info[ins->op].exits) {
         x86_op_done(c, ins);
+    }
 }
 
-/* A branch one side of which may be a cold block that follows in seq; returns how many ops that took. */
+/* A branch one side of which may be a cold block that follows in seq; returns how many ops that
+ * took. */
 static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
 {
     const struct ir_ins *ins = x86_ins(c, c->seq[at].ref);
@@ -199,12 +210,15 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
     uint32_t next_main;
     enum x86_cond cc;
 
-    if (c->joins)
+    if (c->joins) {
         x86_join_save(c, ins);
+    }
     cc = x86_compare(c, (enum ir_cc)ins->cc, type, ins->a, ins->b);
     /* the main line goes on with the block that comes next in order and is not cold */
-    for (next_main = at + 1; next_main < c->seq_count && c->seq[next_main].pos == c->seq[at].pos; next_main++)
+    for (next_main = at + 1; next_main < c->seq_count && c->seq[next_main].pos == c->seq[at].pos;
+         next_main++) {
         ;
+    }
     uint32_t through = next_main < c->seq_count ? c->seq[next_main].block : UINT32_MAX;
     bool cold_yes = false, cold_no = false;
     for (uint32_t k = at + 1; k < next_main; k++) {
@@ -215,8 +229,9 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
     c->locked = 0; /* what the cold blocks use dies behind them, not before */
     if (cold_yes) {
         x86_cold_begin(c, x86_jcc(c->a, cc));
-        for (; i < next_main && c->seq[i].block == yes; i++)
+        for (; i < next_main && c->seq[i].block == yes; i++) {
             emit_op(c, c->seq[i].ref);
+        }
         x86_cold_end(c, false);
     } else if (yes != through) {
         x86_join_target(c, x86_jcc(c->a, cc), yes);
@@ -224,11 +239,13 @@ static uint32_t emit_br(struct x86_compiler *c, uint32_t at)
     if (cold_no) {
         /* where the other side was a jump as well, what remains is certain */
         x86_cold_begin(c, yes == through ? x86_jcc(c->a, (enum x86_cond)(cc ^ 1)) : x86_jmp(c->a));
-        for (; i < next_main && c->seq[i].block == no; i++)
+        for (; i < next_main && c->seq[i].block == no; i++) {
             emit_op(c, c->seq[i].ref);
+        }
         x86_cold_end(c, false);
     } else if (no != through) {
-        x86_join_target(c, yes == through ? x86_jcc(c->a, (enum x86_cond)(cc ^ 1)) : x86_jmp(c->a), no);
+        x86_join_target(c, yes == through ? x86_jcc(c->a, (enum x86_cond)(cc ^ 1)) : x86_jmp(c->a),
+                        no);
     }
     x86_op_done(c, ins);
     return next_main;
@@ -247,17 +264,20 @@ static void layout_code(struct x86_compiler *c)
     }
     memcpy(out->bytes, c->main.base, c->main.size);
     memset(out->bytes + c->main.size, 0xcc, base - c->main.size);
-    if (c->cold.size)
+    if (c->cold.size) {
         memcpy(out->bytes + base, c->cold.base, c->cold.size);
+    }
     for (uint32_t i = 0; i < c->fixup_count; i++) {
         const struct fixup *f = &c->fixups[i];
-        uint32_t at = f->at + (f->at_cold ? base : 0), to = f->to + (f->to_cold ? base : 0), disp = to - (at + 4);
+        uint32_t at = f->at + (f->at_cold ? base : 0), to = f->to + (f->to_cold ? base : 0),
+                 disp = to - (at + 4);
 
         memcpy(out->bytes + at, &disp, 4);
     }
-#define SETTLE(field) ((field) & IN_COLD ? ((field) & ~IN_COLD) + base : (field))
-    for (uint32_t i = 0; i < out->reloc_count; i++)
+#define SETTLE(field) ((field)&IN_COLD ? ((field) & ~IN_COLD) + base : (field))
+    for (uint32_t i = 0; i < out->reloc_count; i++) {
         out->relocs[i].offset = SETTLE(out->relocs[i].offset);
+    }
     for (uint32_t i = 0; i < out->link_count; i++) {
         out->links[i].offset = SETTLE(out->links[i].offset);
         out->links[i].stub = SETTLE(out->links[i].stub);
@@ -290,28 +310,33 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->rec_pc = c->insn_pc = unit->pc;
     c->rec_reset = false;
     memset(c->active, 0, sizeof(c->active));
-    for (unsigned g = 0; g < c->target->global_count; g++)
+    for (unsigned g = 0; g < c->target->global_count; g++) {
         c->rec[g] = c->pin[g] >= 0 ? (uint32_t)c->pin[g] : SIDE_HOME;
+    }
 
     x86_liveness(c);
     x86_init_regs(c);
-    if (c->joins)
+    if (c->joins) {
         x86_join_begin(c);
+    }
     uint32_t block = 0;
     for (uint32_t i = 0; i < c->seq_count;) {
         c->pos = c->seq[i].pos;
         if (c->seq[i].block != block) {
             block = c->seq[i].block;
-            if (c->joins)
+            if (c->joins) {
                 x86_join_enter(c, block);
+            }
         }
-        if (x86_ins(c, c->seq[i].ref)->op == IR_br)
+        if (x86_ins(c, c->seq[i].ref)->op == IR_br) {
             i = emit_br(c, i);
-        else
+        } else {
             emit_op(c, c->seq[i++].ref);
+        }
     }
-    if (c->joins)
+    if (c->joins) {
         x86_join_end(c);
+    }
     layout_code(c);
     return !c->failed;
 }

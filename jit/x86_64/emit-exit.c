@@ -1,25 +1,30 @@
 /*
- * Ends of a unit: the globals go where the convention says, then control leaves by a patched jump, a host call or ret,
- * the inline lookup, or a thunk.
+ * Ends of a unit: the globals go where the convention says, then control leaves by a patched jump,
+ * a host call or ret, the inline lookup, or a thunk.
  *
- * Shadow stack: each entry is sixteen bytes, the guest's return pc above the host's return address. Below a unit's rsp
- * nothing is live. At unit entry rsp is a multiple of 16.
+ * Shadow stack: each entry is sixteen bytes, the guest's return pc above the host's return address.
+ * Below a unit's rsp nothing is live. At unit entry rsp is a multiple of 16.
  */
 #include "jit/x86_64/compile.h"
 
-/* Brings all globals to their pins and homes; `extra` (or IR_NONE) is moved to extra_reg (scratch) along with them. The
- * allocation is not changed: this is the last thing a block does. Emits no instruction that changes the flags. */
+/* Brings all globals to their pins and homes; `extra` (or IR_NONE) is moved to extra_reg (scratch)
+ * along with them. The allocation is not changed: this is the last thing a block does. Emits no
+ * instruction that changes the flags. */
 static void leave(struct x86_compiler *c, ir_ref extra, int extra_reg)
 {
     ir_ref ref[REG_COUNT];
     int to[REG_COUNT];
     unsigned count = 0;
 
-    for (unsigned g = 0; g < c->target->global_count; g++) {
-        /* those that stay take part too: the others must not overwrite them */
-        if (c->pin[g] >= 0) {
-            to[count] = c->pin[g];
-            ref[count++] = c->map[g];
+    /* a pinned global that has not moved is in no other's way */
+    for (unsigned word = 0; word < IR_MAX_GLOBALS / 64; word++) {
+        for (uint64_t set = c->active[word]; set; set &= set - 1) {
+            unsigned g = word * 64 + (unsigned)__builtin_ctzll(set);
+
+            if (c->pin[g] >= 0) {
+                to[count] = c->pin[g];
+                ref[count++] = c->map[g];
+            }
         }
     }
     x86_sync(c, true);
@@ -37,14 +42,16 @@ static unsigned add_link(struct x86_compiler *c, uint64_t pc)
     if (out->link_count == out->link_cap) {
         out->link_cap = out->link_cap ? out->link_cap * 2 : 16;
         out->links = realloc(out->links, out->link_cap * sizeof(*out->links));
-        if (!out->links)
+        if (!out->links) {
             abort();
+        }
     }
     out->links[out->link_count] = (struct jit_link){.pc = pc};
     return out->link_count++;
 }
 
-/* The displacement at `at` of the current buffer is link `pc`; it leads to a stub of its own until it is patched. */
+/* The displacement at `at` of the current buffer is link `pc`; it leads to a stub of its own until
+ * it is patched. */
 static void link_to(struct x86_compiler *c, uint32_t at, uint64_t pc)
 {
     bool at_cold = c->a == &c->cold;
@@ -93,7 +100,8 @@ static void jcc_link(struct x86_compiler *c, enum x86_cond cc, uint64_t pc)
     link_to(c, x86_jcc(c->a, cc), pc);
 }
 
-/* Compares rsp with the vCPU's limit: a kick or a full shadow stack. Returns the displacement of the jump taken. */
+/* Compares rsp with the vCPU's limit: a kick or a full shadow stack. Returns the displacement of
+ * the jump taken. */
 static uint32_t poll(struct x86_compiler *c)
 {
     x86_alu_rm(c->a, ALU_CMP, true, RSP, x86_state(c, c->layout->stack_limit));
@@ -107,15 +115,17 @@ static void poll_exit(struct x86_compiler *c, uint32_t at, uint64_t pc)
     uint32_t skip = 0;
     struct x86_asm *a = c->a;
 
-    if (at_cold)
+    if (at_cold) {
         skip = x86_jmp(c->a); /* out of line within what is out of line already */
+    }
     x86_fixup(c, at, at_cold, c->cold.size, true);
     c->a = &c->cold;
     x86_mov_imm(c->a, RAX, (int64_t)pc);
     x86_jump_thunk(c, JIT_THUNK_POLL);
     c->a = a;
-    if (at_cold)
+    if (at_cold) {
         x86_patch(c->a, skip, c->a->size);
+    }
 }
 
 /* A jump forward needs no exit check: every cycle has a jump back. */
@@ -127,8 +137,9 @@ static bool back_edge(const struct x86_compiler *c, uint64_t pc)
 static void exit_jump(struct x86_compiler *c, uint64_t pc)
 {
     leave(c, IR_NONE, 0);
-    if (back_edge(c, pc))
+    if (back_edge(c, pc)) {
         poll_exit(c, poll(c), pc);
+    }
     jump_link(c, pc);
 }
 
@@ -154,16 +165,18 @@ static void exit_br(struct x86_compiler *c, const struct ir_ins *ins)
     jump_link(c, no);
 }
 
-/* Inline lookup of the guest pc in rax: jumps (or calls, or, for a call, falls out of) the jump cache's entry. */
+/* Inline lookup of the guest pc in rax: jumps (or calls, or, for a call, falls out of) the jump
+ * cache's entry. */
 static void lookup(struct x86_compiler *c, bool call)
 {
     uint32_t miss;
 
     if (!c->options->lookup) {
-        if (call)
+        if (call) {
             x86_reloc(c, x86_call(c->a), JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
-        else
+        } else {
             x86_jump_thunk(c, JIT_THUNK_LOOKUP);
+        }
         return;
     }
     /* entries of 16 bytes by pc >> 1: byte offset = (pc << 3) & mask */
@@ -253,8 +266,9 @@ static void exit_loop(struct x86_compiler *c, const struct ir_ins *ins)
     struct x86_mem pc = x86_state(c, c->target->pc_offset);
 
     leave(c, ins->a == IR_NONE ? IR_NONE : x86_resolve(c, ins->a), RAX);
-    if (ins->a == IR_NONE)
+    if (ins->a == IR_NONE) {
         x86_mov_imm(c->a, RAX, ins->imm);
+    }
     x86_store(c->a, true, RAX, pc);
     x86_store_imm(c->a, false, ins->aux, x86_state(c, c->layout->exit_reason));
     x86_jump_thunk(c, JIT_THUNK_EXIT);

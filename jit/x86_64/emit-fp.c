@@ -1,7 +1,8 @@
 /*
  * Floating point on the SSE unit, in three-operand VEX form where the host has AVX.
  *
- * Rounding mode and sticky flags are MXCSR's. Arithmetic may give NaNs of any kind; fcanon makes them canonical.
+ * Rounding mode and sticky flags are MXCSR's. Arithmetic may give NaNs of any kind; fcanon makes
+ * them canonical.
  */
 #include "jit/x86_64/compile.h"
 
@@ -76,7 +77,8 @@ void *jit_x86_runtime(enum jit_runtime function)
     return function == JIT_RT_FMA64 ? (void *)fma64 : (void *)fma32;
 }
 
-/* Without FMA3: libm's, which is exact and raises the right flags, with all that a call may clobber in memory. */
+/* Without FMA3: libm's, which is exact and raises the right flags, with all that a call may clobber
+ * in memory. */
 static void call_fma(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     ir_ref args[3] = {x86_resolve(c, ins->a), x86_resolve(c, ins->b), x86_resolve(c, ins->c)};
@@ -87,8 +89,9 @@ static void call_fma(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     x86_parallel(c, 3, to, args);
     x86_drop_regs(c, GPR_VOLATILE | FPR_ALL);
     for (unsigned i = 0; i < 2; i++) {
-        if (!(ins->aux & (i ? IR_FMA_NEG_ADDEND : IR_FMA_NEG_PRODUCT)))
+        if (!(ins->aux & (i ? IR_FMA_NEG_ADDEND : IR_FMA_NEG_PRODUCT))) {
             continue;
+        }
         ones(c, wide, 0, wide ? 63 : 31);
         sse_rr(c, PP_NONE, 0x57, to[i ? 2 : 0], XMM_TEMP);
     }
@@ -107,10 +110,12 @@ static void emit_fma(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     }
     /* vf[n]m{add,sub}231: d = +-(x * y) +- d */
     unsigned op = 0xb9;
-    if (ins->aux & IR_FMA_NEG_PRODUCT)
+    if (ins->aux & IR_FMA_NEG_PRODUCT) {
         op += 4;
-    if (ins->aux & IR_FMA_NEG_ADDEND)
+    }
+    if (ins->aux & IR_FMA_NEG_ADDEND) {
         op += 2;
+    }
     int x = x86_use(c, a), y = x86_use(c, b);
     int d = x86_def_tied(c, ref, z);
     x = c->val[a].reg != REG_NONE ? c->val[a].reg : x;
@@ -126,8 +131,9 @@ static void emit_sign(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     ir_ref a = x86_resolve(c, ins->a);
     int d, y = 0;
 
-    if (ins->op == IR_fcopysign || ins->op == IR_fxorsign)
+    if (ins->op == IR_fcopysign || ins->op == IR_fxorsign) {
         y = x86_use(c, x86_resolve(c, ins->b));
+    }
     d = x86_def_tied(c, ref, a);
     switch (ins->op) {
     case IR_fneg:
@@ -193,8 +199,8 @@ static void emit_f2i(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     bool wide = x86_ins(c, ins->a)->type == IR_F64;
     int x = x86_use(c, x86_resolve(c, ins->a)), d = x86_def(c, ref);
 
-    x86_rr(c->a, X86_OP(1, prefix_of(wide ? PP_F2 : PP_F3), ins->aux ? 0x2cu : 0x2du), ins->type == IR_I64, d,
-           x - REG_FP);
+    x86_rr(c->a, X86_OP(1, prefix_of(wide ? PP_F2 : PP_F3), ins->aux ? 0x2cu : 0x2du),
+           ins->type == IR_I64, d, x - REG_FP);
 }
 
 static void emit_fcanon(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
@@ -202,13 +208,15 @@ static void emit_fcanon(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     bool wide = ins->type == IR_F64;
     int d = x86_def_tied(c, ref, x86_resolve(c, ins->a));
 
-    /* an unordered compare of a quiet NaN with itself raises nothing; arithmetic gives no signaling ones */
+    /* an unordered compare of a quiet NaN with itself raises nothing; arithmetic gives no signaling
+     * ones */
     sse_rr(c, wide ? PP_66 : PP_NONE, 0x2e, d, d);
     x86_cold_begin(c, x86_jcc(c->a, X86_P));
-    if (wide)
+    if (wide) {
         ones(c, true, 52, 51);
-    else
+    } else {
         ones(c, false, 23, 22);
+    }
     sse_rr(c, PP_NONE, 0x28, d, XMM_TEMP);
     x86_cold_end(c, true);
 }
@@ -219,12 +227,14 @@ void x86_make_visible(struct x86_compiler *c)
         const struct ir_ins *ins;
         bool wide;
 
-        if (c->map[g] >= c->unit->ins_count)
+        if (c->map[g] >= c->unit->ins_count) {
             continue;
+        }
         ins = x86_ins(c, c->map[g]);
         wide = ins->type == IR_F64;
-        if (!ir_type_is_fp((enum ir_type)ins->type) || (wide && ins->flags & IR_VF_CANON))
+        if (!ir_type_is_fp((enum ir_type)ins->type) || (wide && ins->flags & IR_VF_CANON)) {
             continue;
+        }
         int d = REG_FP; /* every live value is in memory by now */
         uint32_t over;
 
@@ -232,10 +242,11 @@ void x86_make_visible(struct x86_compiler *c)
         if (!(ins->flags & IR_VF_CANON)) {
             sse_rr(c, wide ? PP_66 : PP_NONE, 0x2e, d, d);
             over = x86_jcc(c->a, X86_NP);
-            if (wide)
+            if (wide) {
                 ones(c, true, 52, 51);
-            else
+            } else {
                 ones(c, false, 23, 22);
+            }
             sse_rr(c, PP_NONE, 0x28, d, XMM_TEMP);
             x86_patch(c->a, over, c->a->size);
         }
@@ -280,13 +291,15 @@ static void emit_bitcast(struct x86_compiler *c, ir_ref ref, const struct ir_ins
         return;
     }
     d = x86_def(c, ref);
-    if (d >= REG_FP)
+    if (d >= REG_FP) {
         x86_rr(c->a, X86_OP(1, 0x66, 0x6e), w, d - REG_FP, x);
-    else
+    } else {
         x86_rr(c->a, X86_OP(1, 0x66, 0x7e), w, x - REG_FP, d);
+    }
 }
 
-/* MXCSR flags IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5; ours NV 4, DZ 3, OF 2, UF 1, NX 0: x86's bit i, below, is our bit `to`. */
+/* MXCSR flags IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5; ours NV 4, DZ 3, OF 2, UF 1, NX 0: x86's bit i,
+ * below, is our bit `to`. */
 static const struct {
     uint8_t from, to;
 } flag_bits[5] = {{0, 4}, {2, 3}, {3, 2}, {4, 1}, {5, 0}};
@@ -300,15 +313,18 @@ static void move_flags(struct x86_compiler *c, int to, int from, int t, bool to_
 
         x86_mov_rr(c->a, false, t, from);
         x86_alu_imm(c->a, ALU_AND, false, t, 1 << source);
-        if (target > source)
+        if (target > source) {
             x86_shift_imm(c->a, SH_SHL, false, t, (unsigned)(target - source));
-        else if (target < source)
+        } else if (target < source) {
             x86_shift_imm(c->a, SH_SHR, false, t, (unsigned)(source - target));
+        }
         x86_alu_rr(c->a, ALU_OR, false, to, t);
     }
 }
 
-#define MXCSR_SCRATCH x86_mem(RSP, -8) /* below the shadow stack; nobody else writes there between two instructions */
+#define MXCSR_SCRATCH                                                                             \
+    x86_mem(RSP, -8) /* below the shadow stack; nobody else writes there between two instructions \
+                      */
 
 static void stmxcsr(struct x86_compiler *c, int to)
 {
@@ -339,7 +355,8 @@ static void emit_control(struct x86_compiler *c, ir_ref ref, const struct ir_ins
         x86_alu_imm(c->a, ALU_AND, false, m, ~0x3f);
         move_flags(c, s, x, t, true);
     } else {
-        /* modes 0 1 2 3 are x86's 0 3 1 2: -mode & 3 is 0 3 2 1; the upper two are swapped by xor 3 */
+        /* modes 0 1 2 3 are x86's 0 3 1 2: -mode & 3 is 0 3 2 1; the upper two are swapped by xor 3
+         */
         x86_mov_rr(c->a, false, s, x);
         x86_mov_rr(c->a, false, t, x);
         x86_alu_imm(c->a, ALU_AND, false, s, 3);

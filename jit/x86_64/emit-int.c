@@ -6,13 +6,14 @@
 static enum x86_cond cond_of(enum ir_cc cc)
 {
     static const uint8_t table[IR_CC_COUNT] = {
-        [IR_EQ] = X86_E,   [IR_NE] = X86_NE,  [IR_LT] = X86_L,   [IR_GE] = X86_GE,  [IR_LE] = X86_LE,
-        [IR_GT] = X86_G,   [IR_LTU] = X86_B,  [IR_GEU] = X86_AE, [IR_LEU] = X86_BE, [IR_GTU] = X86_A,
+        [IR_EQ] = X86_E, [IR_NE] = X86_NE, [IR_LT] = X86_L,   [IR_GE] = X86_GE,  [IR_LE] = X86_LE,
+        [IR_GT] = X86_G, [IR_LTU] = X86_B, [IR_GEU] = X86_AE, [IR_LEU] = X86_BE, [IR_GTU] = X86_A,
     };
     return (enum x86_cond)table[cc];
 }
 
-enum x86_cond x86_compare(struct x86_compiler *c, enum ir_cc cc, enum ir_type type, ir_ref ra, ir_ref rb)
+enum x86_cond x86_compare(struct x86_compiler *c, enum ir_cc cc, enum ir_type type, ir_ref ra,
+                          ir_ref rb)
 {
     bool w = type == IR_I64;
     ir_ref a = x86_resolve(c, ra), b = x86_resolve(c, rb);
@@ -32,23 +33,27 @@ enum x86_cond x86_compare(struct x86_compiler *c, enum ir_cc cc, enum ir_type ty
             x86_alu_mem_imm(c->a, ALU_CMP, w, mem, imm);
         } else {
             int x = x86_use(c, a);
-            if (imm == 0)
+            if (imm == 0) {
                 x86_rr(c->a, 0x85, w, x, x);
-            else
+            } else {
                 x86_alu_imm(c->a, ALU_CMP, w, x, imm);
+            }
         }
         return cond_of(cc);
     }
     int x = x86_use(c, a);
-    if (x86_in_memory(c, b, &mem) && x86_dies(c, b))
+    if (x86_in_memory(c, b, &mem) && x86_dies(c, b)) {
         x86_alu_rm(c->a, ALU_CMP, w, x, mem);
-    else
+    } else {
         x86_alu_rr(c->a, ALU_CMP, w, x, x86_use(c, b));
+    }
     return cond_of(cc);
 }
 
-/* dst = a op b for add, and, or, xor, sub: two-operand form, with b a register, an immediate, or memory. */
-static void emit_alu(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins, enum x86_alu op, bool commutes)
+/* dst = a op b for add, and, or, xor, sub: two-operand form, with b a register, an immediate, or
+ * memory. */
+static void emit_alu(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins, enum x86_alu op,
+                     bool commutes)
 {
     bool w = ins->type == IR_I64;
     ir_ref a = x86_resolve(c, ins->a), b = x86_resolve(c, ins->b);
@@ -63,7 +68,8 @@ static void emit_alu(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
             imm = -imm;
         }
         if (op == ALU_ADD && c->val[a].reg != REG_NONE &&
-            (!x86_dies(c, a) || (c->val[ref].hint != REG_NONE && c->val[ref].hint != c->val[a].reg))) {
+            (!x86_dies(c, a) ||
+             (c->val[ref].hint != REG_NONE && c->val[ref].hint != c->val[a].reg))) {
             int x = x86_use(c, a);
             x86_consume(c, a);
             x86_lea(c->a, w, x86_def(c, ref), x86_mem(x, imm));
@@ -72,13 +78,16 @@ static void emit_alu(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
         x86_alu_imm(c->a, op, w, x86_def_tied(c, ref, a), imm);
         return;
     }
-    if (commutes && (x86_const(c, a, &value) || (!x86_dies(c, a) && x86_dies(c, b) && c->val[b].reg != REG_NONE) ||
-                     (c->val[ref].hint != REG_NONE && c->val[b].reg == c->val[ref].hint && x86_dies(c, b)))) {
+    if (commutes &&
+        (x86_const(c, a, &value) ||
+         (!x86_dies(c, a) && x86_dies(c, b) && c->val[b].reg != REG_NONE) ||
+         (c->val[ref].hint != REG_NONE && c->val[b].reg == c->val[ref].hint && x86_dies(c, b)))) {
         ir_ref t = a;
         a = b;
         b = t;
     }
-    if (op == ALU_ADD && c->val[a].reg != REG_NONE && c->val[b].reg != REG_NONE && !x86_dies(c, a)) {
+    if (op == ALU_ADD && c->val[a].reg != REG_NONE && c->val[b].reg != REG_NONE &&
+        !x86_dies(c, a)) {
         int x = x86_use(c, a), y = x86_use(c, b);
         x86_consume(c, b);
         struct x86_mem sum = {.base = (int8_t)x, .index = (int8_t)y};
@@ -167,7 +176,8 @@ static void emit_wide_mul(struct x86_compiler *c, ir_ref ref, const struct ir_in
 static void emit_div(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     bool w = ins->type == IR_I64;
-    bool sign = ins->op == IR_divs || ins->op == IR_rems, rem = ins->op == IR_rems || ins->op == IR_remu;
+    bool sign = ins->op == IR_divs || ins->op == IR_rems,
+         rem = ins->op == IR_rems || ins->op == IR_remu;
     ir_ref a = x86_resolve(c, ins->a), b = x86_resolve(c, ins->b);
     uint32_t zero_end = 0, minus_end = 0;
     int64_t value;
@@ -183,36 +193,41 @@ static void emit_div(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     if (check_zero) {
         x86_rr(c->a, 0x85, w, y, y);
         x86_cold_begin(c, x86_jcc(c->a, X86_E));
-        if (rem)
+        if (rem) {
             x86_mov_rr(c->a, w, RDX, RAX);
-        else
+        } else {
             x86_mov_imm(c->a, RAX, w ? -1 : (int64_t)UINT32_MAX);
+        }
         zero_end = x86_jmp(c->a);
         x86_cold_end(c, false);
     }
     if (check_minus) {
         x86_alu_imm(c->a, ALU_CMP, w, y, -1);
         x86_cold_begin(c, x86_jcc(c->a, X86_E));
-        if (rem)
+        if (rem) {
             x86_alu_rr(c->a, ALU_XOR, false, RDX, RDX);
-        else
+        } else {
             x86_rr(c->a, 0xf7, w, 3, RAX); /* neg */
+        }
         minus_end = x86_jmp(c->a);
         x86_cold_end(c, false);
     }
     if (sign) {
         x86_reserve(c->a);
-        if (w)
+        if (w) {
             x86_u8(c->a, 0x48);
+        }
         x86_u8(c->a, 0x99); /* cdq, cqo */
     } else {
         x86_alu_rr(c->a, ALU_XOR, false, RDX, RDX);
     }
     x86_rr(c->a, 0xf7, w, sign ? 7 : 6, y);
-    if (check_zero)
+    if (check_zero) {
         x86_fixup(c, zero_end, true, c->a->size, c->in_cold);
-    if (check_minus)
+    }
+    if (check_minus) {
         x86_fixup(c, minus_end, true, c->a->size, c->in_cold);
+    }
     x86_def_in(c, ref, rem ? RDX : RAX);
 }
 
@@ -237,7 +252,8 @@ static void emit_shift(struct x86_compiler *c, ir_ref ref, const struct ir_ins *
             return;
         }
         if (op == SH_SHL && count <= 3 && count && c->val[a].reg != REG_NONE &&
-            (!x86_dies(c, a) || (c->val[ref].hint != REG_NONE && c->val[ref].hint != c->val[a].reg))) {
+            (!x86_dies(c, a) ||
+             (c->val[ref].hint != REG_NONE && c->val[ref].hint != c->val[a].reg))) {
             int x = x86_use(c, a);
             x86_consume(c, a);
             if (count == 1) {
@@ -282,8 +298,9 @@ static void emit_icmp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     ir_ref a = x86_resolve(c, ins->a), b = x86_resolve(c, ins->b);
 
     x86_consume(c, a);
-    if (b != a)
+    if (b != a) {
         x86_consume(c, b);
+    }
     int d = x86_def(c, ref);
     x86_setcc(c->a, cc, d);
     x86_rr8(c->a, X86_OP(1, 0, 0xb6), d, d); /* movzx */
@@ -300,7 +317,8 @@ static void emit_select(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     x86_cmov(c->a, X86_NE, true, d, c->val[yes].reg != REG_NONE ? c->val[yes].reg : y);
 }
 
-static void emit_extend(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins, unsigned op, bool w, bool byte)
+static void emit_extend(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins, unsigned op,
+                        bool w, bool byte)
 {
     ir_ref a = x86_resolve(c, ins->a);
     int x = x86_use(c, a);
@@ -335,8 +353,9 @@ static void emit_count_zeros(struct x86_compiler *c, ir_ref ref, const struct ir
     x86_mov_imm(c->a, t, leading ? 2 * width - 1 : width);
     x86_rr(c->a, X86_OP(1, 0, leading ? 0xbdu : 0xbcu), w, d, x);
     x86_cmov(c->a, X86_E, true, d, t);
-    if (leading)
+    if (leading) {
         x86_alu_imm(c->a, ALU_XOR, w, d, (int32_t)width - 1);
+    }
 }
 
 /* x - (x>>1 & 5..5), then pairs, nibbles, and the sum of all bytes by a multiplication. */
@@ -377,8 +396,9 @@ static void emit_popcnt(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
         return;
     }
     int d = x86_def_tied(c, ref, a);
-    if (!w)
+    if (!w) {
         x86_mov_rr(c->a, false, d, d);
+    }
     popcnt_baseline(c, d, x86_temp(c, false), x86_temp(c, false), w);
 }
 

@@ -31,10 +31,11 @@ static void load_int(struct x86_compiler *c, int d, struct x86_mem mem, unsigned
         x86_rm(c->a, X86_OP(1, 0, 0xbf), w, d, mem);
         break;
     case IR_M32 | IR_MS:
-        if (w)
+        if (w) {
             x86_rm(c->a, 0x63, true, d, mem);
-        else
+        } else {
             x86_load(c->a, false, d, mem);
+        }
         break;
     case IR_M32:
         x86_load(c->a, false, d, mem);
@@ -72,12 +73,13 @@ static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     x86_consume(c, x86_resolve(c, ins->a));
     d = x86_def(c, ref);
     x86_mark_here(c);
-    if (ins->type == IR_F64)
+    if (ins->type == IR_F64) {
         x86_rm(c->a, X86_OP(1, 0xf2, 0x10), false, d - REG_FP, mem);
-    else if (ins->type == IR_F32)
+    } else if (ins->type == IR_F32) {
         x86_rm(c->a, X86_OP(1, 0xf3, 0x10), false, d - REG_FP, mem);
-    else
+    } else {
         load_int(c, d, mem, ins->cc, ins->type == IR_I64);
+    }
 }
 
 static void store_const(struct x86_compiler *c, int32_t imm, struct x86_mem mem, unsigned size)
@@ -116,7 +118,8 @@ static void emit_store(struct x86_compiler *c, const struct ir_ins *ins)
     x86_mark_here(c);
     if (from >= REG_FP) {
         bool wide = ins->cc == IR_M64;
-        x86_rm(c->a, wide ? X86_OP(1, 0xf2, 0x11) : X86_OP(1, 0xf3, 0x11), false, from - REG_FP, mem);
+        x86_rm(c->a, wide ? X86_OP(1, 0xf2, 0x11) : X86_OP(1, 0xf3, 0x11), false, from - REG_FP,
+               mem);
     } else {
         store_int(c, from, mem, ins->cc);
     }
@@ -136,16 +139,18 @@ static void sign_extend(struct x86_compiler *c, int reg, unsigned size, bool w)
 }
 
 /* An instruction of the 0f-map or one-byte map in its width: byte forms have opcode - 1. */
-static void sized_rm(struct x86_compiler *c, unsigned map, unsigned opcode, bool lock, int reg, struct x86_mem mem,
-                     unsigned size)
+static void sized_rm(struct x86_compiler *c, unsigned map, unsigned opcode, bool lock, int reg,
+                     struct x86_mem mem, unsigned size)
 {
     x86_reserve(c->a);
-    if (lock)
+    if (lock) {
         x86_u8(c->a, 0xf0);
-    if (size == IR_M8)
+    }
+    if (size == IR_M8) {
         x86_rm8(c->a, X86_OP(map, 0, opcode - 1), reg, mem);
-    else
+    } else {
         x86_rm(c->a, X86_OP(map, size == IR_M16 ? 0x66u : 0u, opcode), size == IR_M64, reg, mem);
+    }
 }
 
 static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins, bool w)
@@ -226,10 +231,11 @@ static void emit_amo(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     x86_load_value(c, value, d);
     x86_mark(c);
     x86_mark_here(c);
-    if (ins->aux == IR_AMO_SWAP)
+    if (ins->aux == IR_AMO_SWAP) {
         sized_rm(c, 0, 0x87, false, d, mem, ins->cc); /* xchg locks by itself */
-    else
+    } else {
         sized_rm(c, 1, 0xc1, true, d, mem, ins->cc); /* xadd */
+    }
     sign_extend(c, d, ins->cc, w);
     x86_def_in(c, ref, d);
 }
@@ -276,16 +282,18 @@ bool x86_emit_mem(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
         }
         break;
     case IR_cpu_ld:
-        load_int(c, x86_def(c, ref), x86_state(c, (uint32_t)ins->imm), ins->cc, ins->type == IR_I64);
+        load_int(c, x86_def(c, ref), x86_state(c, (uint32_t)ins->imm), ins->cc,
+                 ins->type == IR_I64);
         break;
     case IR_cpu_st: {
         ir_ref value = x86_resolve(c, ins->a);
         int64_t constant;
 
-        if (x86_const(c, value, &constant) && (constant == (int32_t)constant || ins->cc < IR_M64))
+        if (x86_const(c, value, &constant) && (constant == (int32_t)constant || ins->cc < IR_M64)) {
             store_const(c, (int32_t)constant, x86_state(c, (uint32_t)ins->imm), ins->cc);
-        else
+        } else {
             store_int(c, x86_use(c, value), x86_state(c, (uint32_t)ins->imm), ins->cc);
+        }
         break;
     }
     default:

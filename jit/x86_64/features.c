@@ -22,8 +22,9 @@ static void probe(struct jit_x86_features *f)
     if (__get_cpuid(1, &eax, &ebx, &ecx, &edx)) {
         f->popcnt = ecx & bit_POPCNT;
         f->sse41 = ecx & bit_SSE4_1;
-        if (ecx & bit_OSXSAVE)
+        if (ecx & bit_OSXSAVE) {
             xcr0 = xgetbv0();
+        }
         f->avx = (ecx & bit_AVX) && (xcr0 & 6) == 6;
         f->fma = f->avx && (ecx & bit_FMA);
     }
@@ -31,11 +32,12 @@ static void probe(struct jit_x86_features *f)
         f->bmi1 = ebx & bit_BMI;
         f->bmi2 = ebx & bit_BMI2;
         f->avx2 = f->avx && (ebx & bit_AVX2);
-        f->avx512 = f->avx2 && (xcr0 & 0xe6) == 0xe6 && (ebx & bit_AVX512F) && (ebx & bit_AVX512DQ) &&
-                    (ebx & bit_AVX512VL) && (ebx & bit_AVX512BW);
+        f->avx512 = f->avx2 && (xcr0 & 0xe6) == 0xe6 && (ebx & bit_AVX512F) &&
+                    (ebx & bit_AVX512DQ) && (ebx & bit_AVX512VL) && (ebx & bit_AVX512BW);
     }
-    if (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx))
+    if (__get_cpuid(0x80000001, &eax, &ebx, &ecx, &edx)) {
         f->lzcnt = ecx & bit_LZCNT;
+    }
 }
 
 const struct jit_x86_features *jit_x86_features(void)
@@ -49,9 +51,10 @@ const struct jit_x86_features *jit_x86_features(void)
 
 void jit_x86_features_baseline(bool baseline)
 {
-    if (baseline)
+    if (baseline) {
         features = (struct jit_x86_features){0};
-    else
+    } else {
         probe(&features);
+    }
     probed = true;
 }

@@ -1,10 +1,11 @@
 /*
  * Units whose blocks meet: diamonds and loops.
  *
- * The allocator proper knows only trees of blocks. Where blocks meet it meets them in memory: at the end of every block
- * whose successor is not just emitted at the branch, every global is in its home, as the guest may see it, each value that
- * lives on is in a spill slot of its own, and no register holds anything. A parameter has a slot from the first
- * jump on, which every jump fills. So all edges to a block agree, in whatever order blocks are emitted.
+ * The allocator proper knows only trees of blocks. Where blocks meet it meets them in memory: at
+ * the end of every block whose successor is not just emitted at the branch, every global is in its
+ * home, as the guest may see it, each value that lives on is in a spill slot of its own, and no
+ * register holds anything. A parameter has a slot from the first jump on, which every jump fills.
+ * So all edges to a block agree, in whatever order blocks are emitted.
  */
 #include <stdio.h>
 #include "jit/x86_64/compile.h"
@@ -22,12 +23,14 @@ void x86_join_begin(struct x86_compiler *c)
         c->block_cap = unit->block_count * 2;
         free(c->blocks);
         c->blocks = malloc(c->block_cap * sizeof(*c->blocks));
-        if (!c->blocks)
+        if (!c->blocks) {
             abort();
+        }
     }
     c->pending_count = 0;
-    for (uint32_t b = 0; b < unit->block_count; b++)
+    for (uint32_t b = 0; b < unit->block_count; b++) {
         c->blocks[b].start = UINT32_MAX;
+    }
     c->blocks[0].start = 0;
 }
 
@@ -53,16 +56,20 @@ static void to_memory(struct x86_compiler *c)
         const struct val *val = &c->val[i];
         int64_t value;
 
-        if ((val->reg != REG_NONE || val->mem == VAL_HOME) && val->last_use >= c->pos && !x86_const(c, i, &value))
+        if ((val->reg != REG_NONE || val->mem == VAL_HOME) && val->last_use >= c->pos &&
+            !x86_const(c, i, &value)) {
             x86_to_slot(c, i);
+        }
     }
     x86_sync(c, false);
     x86_make_visible(c);
     c->locked = 0;
     x86_drop_regs(c, UINT32_MAX);
-    for (uint32_t i = 1; i < c->unit->ins_count; i++)
-        if (c->val[i].mem == VAL_HOME)
+    for (uint32_t i = 1; i < c->unit->ins_count; i++) {
+        if (c->val[i].mem == VAL_HOME) {
             c->val[i].mem = VAL_NOWHERE;
+        }
+    }
     globals_are_home(c);
 }
 
@@ -87,8 +94,9 @@ void x86_join_target(struct x86_compiler *c, uint32_t at, uint32_t block)
     if (c->pending_count == c->pending_cap) {
         c->pending_cap = c->pending_cap ? c->pending_cap * 2 : 16;
         c->pending = realloc(c->pending, c->pending_cap * sizeof(*c->pending));
-        if (!c->pending)
+        if (!c->pending) {
             abort();
+        }
     }
     c->pending[c->pending_count++] = (struct fixup){.at = at, .to = block};
 }
@@ -100,7 +108,8 @@ void x86_join_jump(struct x86_compiler *c, const struct ir_ins *jump)
     ir_ref param = unit->blocks[to].first;
     uint8_t fresh[UINT8_MAX];
 
-    /* arguments first to slots nobody reads, since an argument may be a parameter of the same block */
+    /* arguments first to slots nobody reads, since an argument may be a parameter of the same block
+     */
     for (unsigned i = 0; i < jump->b; i++) {
         fresh[i] = (uint8_t)x86_new_slot(c);
         x86_load_value(c, x86_resolve(c, unit->pool[jump->a + i]), XMM_TEMP);
@@ -116,10 +125,12 @@ void x86_join_jump(struct x86_compiler *c, const struct ir_ins *jump)
             val->slot = (uint8_t)x86_new_slot(c);
             val->mem = VAL_SPILL;
         }
-        if (val->last_use)
+        if (val->last_use) {
             x86_copy_memory(c, x86_slot(c, val->slot), x86_slot(c, fresh[i]));
-        if (ins->aux != IR_NO_GLOBAL)
+        }
+        if (ins->aux != IR_NO_GLOBAL) {
             x86_copy_memory(c, x86_home(c, ins->aux), x86_slot(c, fresh[i]));
+        }
         c->slots |= 1ull << fresh[i];
     }
     x86_join_target(c, x86_jmp(c->a), to);

@@ -8,8 +8,9 @@ static void put(struct jit_code *out, uint8_t byte)
     if (out->side_size == out->side_cap) {
         out->side_cap = out->side_cap ? out->side_cap * 2 : 256;
         out->side = realloc(out->side, out->side_cap);
-        if (!out->side)
+        if (!out->side) {
             abort();
+        }
     }
     out->side[out->side_size++] = byte;
 }
@@ -26,16 +27,20 @@ static void put_varint(struct jit_code *out, uint64_t value)
 /* What recovery must do to the value: SIDE_RAW_F64, SIDE_RAW_F32, SIDE_F32, or nothing. */
 static unsigned raw_flags(const struct x86_compiler *c, ir_ref ref)
 {
-    if (ref >= c->unit->ins_count)
+    if (ref >= c->unit->ins_count) {
         return 0;
-    if (x86_ins(c, ref)->type == IR_F32)
+    }
+    if (x86_ins(c, ref)->type == IR_F32) {
         return x86_ins(c, ref)->flags & IR_VF_CANON ? SIDE_F32 : SIDE_RAW_F32;
-    if (x86_ins(c, ref)->type == IR_F64 && !(x86_ins(c, ref)->flags & IR_VF_CANON))
+    }
+    if (x86_ins(c, ref)->type == IR_F64 && !(x86_ins(c, ref)->flags & IR_VF_CANON)) {
         return SIDE_RAW_F64;
+    }
     return 0;
 }
 
-/* Place of a global as one number: place | flags << 8 | other global << 16, or the constant's ref with bit 31. */
+/* Place of a global as one number: place | flags << 8 | other global << 16, or the constant's ref
+ * with bit 31. */
 static uint32_t place_of(const struct x86_compiler *c, unsigned g)
 {
     ir_ref ref = c->map[g];
@@ -43,16 +48,18 @@ static uint32_t place_of(const struct x86_compiler *c, unsigned g)
     int64_t value;
     unsigned place;
 
-    if (x86_const(c, ref, &value))
+    if (x86_const(c, ref, &value)) {
         return 0x80000000u | ref;
-    if (val->reg != REG_NONE)
+    }
+    if (val->reg != REG_NONE) {
         place = (unsigned)val->reg;
-    else if (val->mem == VAL_SPILL)
+    } else if (val->mem == VAL_SPILL) {
         place = SIDE_SPILL + val->slot;
-    else if (val->global == g)
+    } else if (val->global == g) {
         place = SIDE_HOME;
-    else
+    } else {
         place = SIDE_OTHER_HOME | (unsigned)val->global << 16;
+    }
     return place | raw_flags(c, ref) << 8;
 }
 
@@ -70,8 +77,9 @@ void x86_mark(struct x86_compiler *c)
     c->rec_pc = c->insn_pc;
     if (c->rec_reset) {
         put(out, SIDE_RESET);
-        for (unsigned g = 0; g < c->target->global_count; g++)
+        for (unsigned g = 0; g < c->target->global_count; g++) {
             c->rec[g] = c->pin[g] >= 0 ? (uint32_t)c->pin[g] : SIDE_HOME;
+        }
         c->rec_reset = false;
     }
     count_at = out->side_size;
@@ -81,8 +89,9 @@ void x86_mark(struct x86_compiler *c)
             unsigned g = word * 64 + (unsigned)__builtin_ctzll(set);
             uint32_t place = place_of(c, g);
 
-            if (place == c->rec[g])
+            if (place == c->rec[g]) {
                 continue;
+            }
             c->rec[g] = place;
             count++;
             put(out, (uint8_t)g);
@@ -91,18 +100,22 @@ void x86_mark(struct x86_compiler *c)
                 unsigned raw = raw_flags(c, place & 0x7fffffffu);
 
                 put(out, SIDE_CONST | (raw ? SIDE_FLAGS : 0));
-                if (raw)
+                if (raw) {
                     put(out, (uint8_t)raw);
-                for (unsigned i = 0; i < 8; i++)
+                }
+                for (unsigned i = 0; i < 8; i++) {
                     put(out, (uint8_t)(bits >> 8 * i));
+                }
             } else {
                 uint8_t raw = (uint8_t)(place >> 8);
 
                 put(out, (uint8_t)((place & 0x7f) | (raw ? SIDE_FLAGS : 0)));
-                if (raw)
+                if (raw) {
                     put(out, raw);
-                if ((place & 0x7f) == SIDE_OTHER_HOME)
+                }
+                if ((place & 0x7f) == SIDE_OTHER_HOME) {
                     put(out, (uint8_t)(place >> 16));
+                }
             }
         }
     }
@@ -118,8 +131,9 @@ void x86_mark_here(struct x86_compiler *c)
         x86_mark(c);
         delta = c->a->size - c->rec_offset;
     }
-    if (delta > UINT16_MAX)
+    if (delta > UINT16_MAX) {
         abort();
+    }
     c->out->side[c->rec_at] = (uint8_t)delta;
     c->out->side[c->rec_at + 1] = (uint8_t)(delta >> 8);
     c->rec_offset = c->a->size;

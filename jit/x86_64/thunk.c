@@ -1,8 +1,9 @@
 /*
  * The fixed code around units: in from C, out to C, and the slow ways from unit to unit.
  *
- * C's frame, from the top: the saved registers, a spare word, and the bottom entry of the shadow stack, whose guest pc
- * (1) no return matches. host_sp points at that entry, so emptying the shadow stack is one load of rsp.
+ * C's frame, from the top: the saved registers, a spare word, and the bottom entry of the shadow
+ * stack, whose guest pc (1) no return matches. host_sp points at that entry, so emptying the shadow
+ * stack is one load of rsp.
  */
 #include "jit/x86_64/compile.h"
 
@@ -26,14 +27,17 @@ static void move_pins(struct thunks *t, bool to_homes)
         struct x86_mem home = state(t, t->target->globals[g].offset);
         int reg = t->pin[g];
 
-        if (reg < 0)
+        if (reg < 0) {
             continue;
-        if (reg >= REG_FP)
-            x86_rm(&t->a, to_homes ? X86_OP(1, 0x66, 0xd6) : X86_OP(1, 0xf3, 0x7e), false, reg - REG_FP, home);
-        else if (to_homes)
+        }
+        if (reg >= REG_FP) {
+            x86_rm(&t->a, to_homes ? X86_OP(1, 0x66, 0xd6) : X86_OP(1, 0xf3, 0x7e), false,
+                   reg - REG_FP, home);
+        } else if (to_homes) {
             x86_store(&t->a, true, reg, home);
-        else
+        } else {
             x86_load(&t->a, true, reg, home);
+        }
     }
 }
 
@@ -43,8 +47,9 @@ static void enter(struct thunks *t)
 {
     struct x86_asm *a = &t->a;
 
-    for (unsigned i = 0; i < sizeof(saved); i++)
+    for (unsigned i = 0; i < sizeof(saved); i++) {
         x86_push(a, saved[i]);
+    }
     x86_alu_imm(a, ALU_SUB, true, RSP, 24);
     x86_store_imm(a, true, 0, x86_mem(RSP, 0));
     x86_store_imm(a, true, 1, x86_mem(RSP, 8));
@@ -61,13 +66,15 @@ static void leave(struct thunks *t)
 
     x86_load(a, true, RSP, state(t, t->layout->host_sp));
     x86_alu_imm(a, ALU_ADD, true, RSP, 24);
-    for (unsigned i = sizeof(saved); i-- > 0;)
+    for (unsigned i = sizeof(saved); i-- > 0;) {
         x86_pop(a, saved[i]);
+    }
     x86_reserve(a);
     x86_u8(a, 0xc3);
 }
 
-/* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the run loop. */
+/* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the
+ * run loop. */
 static void resolve(struct thunks *t, const void *hook, uint32_t out)
 {
     struct x86_asm *a = &t->a;
@@ -85,10 +92,12 @@ static void resolve(struct thunks *t, const void *hook, uint32_t out)
     x86_rr(a, 0xff, false, 4, RAX);
 }
 
-void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout, const struct jit_x86_hooks *hooks,
-                    struct jit_code *code, uint32_t offset[JIT_THUNK_COUNT])
+void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout,
+                    const struct jit_x86_hooks *hooks, struct jit_code *code,
+                    uint32_t offset[JIT_THUNK_COUNT])
 {
-    struct thunks t = {.target = target, .layout = layout, .hooks = hooks, .bias = jit_x86_bias(target)};
+    struct thunks t = {
+        .target = target, .layout = layout, .hooks = hooks, .bias = jit_x86_bias(target)};
     struct x86_asm *a = &t.a;
     int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 4);
 

@@ -10,28 +10,32 @@
 struct x86_compiler;
 
 /* A compiler's working memory; one a thread. NULL when out of memory. */
-struct x86_compiler *jit_x86_new(const struct jit_layout *layout, const struct jit_options *options);
+struct x86_compiler *jit_x86_new(const struct jit_layout *layout,
+                                 const struct jit_options *options);
 void jit_x86_delete(struct x86_compiler *compiler);
 
-/* Compiles a verified unit into code (whose previous content is dropped). False if the unit keeps more values alive than
- * there are spill slots: the caller makes a shorter one (of a single guest instruction none is too long). Without
- * memory it aborts with a message. The unit may be dropped afterwards. */
-bool jit_x86_compile(struct x86_compiler *compiler, const struct ir_unit *unit, struct jit_code *code);
+/* Compiles a verified unit into code (whose previous content is dropped). False if the unit keeps
+ * more values alive than there are spill slots: the caller makes a shorter one (of a single guest
+ * instruction none is too long). Without memory it aborts with a message. The unit may be dropped
+ * afterwards. */
+bool jit_x86_compile(struct x86_compiler *compiler, const struct ir_unit *unit,
+                     struct jit_code *code);
 
 /* What thunks need beyond the layout. */
 struct jit_x86_hooks {
-    /* Called on the shadow stack with every pin in its home: the host code for guest pc / for link id, NULL to leave for
-     * the run loop. */
+    /* Called on the shadow stack with every pin in its home: the host code for guest pc / for link
+     * id, NULL to leave for the run loop. */
     const void *(*lookup)(void *state, uint64_t pc);
     const void *(*link)(void *state, uint32_t link);
     uint32_t pc_offset;
-    uint32_t reason_poll; /* exit_reason of a fired exit check */
+    uint32_t reason_poll;   /* exit_reason of a fired exit check */
     uint32_t reason_lookup; /* exit_reason when lookup or link returned NULL; pc is set */
 };
 
 /* Writes the thunks for a target to code and their offsets to offset[]. */
-void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout, const struct jit_x86_hooks *hooks,
-                    struct jit_code *code, uint32_t offset[JIT_THUNK_COUNT]);
+void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout,
+                    const struct jit_x86_hooks *hooks, struct jit_code *code,
+                    uint32_t offset[JIT_THUNK_COUNT]);
 
 /* Where JIT_RELOC_RUNTIME leads. */
 void *jit_x86_runtime(enum jit_runtime function);

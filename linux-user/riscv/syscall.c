@@ -40,12 +40,12 @@ enum {
     KEY_COUNT
 };
 
-#define BASE_BEHAVIOR_IMA  1
-#define MISALIGNED_FAST    3
-#define WHICH_CPUS         1
-#define ZICBOZ_BLOCK       64
-#define TIME_FREQUENCY     10000000ull /* rdtime counts in 100 ns */
-#define MAX_CPUMASK_BYTES  128
+#define BASE_BEHAVIOR_IMA 1
+#define MISALIGNED_FAST   3
+#define WHICH_CPUS        1
+#define ZICBOZ_BLOCK      64
+#define TIME_FREQUENCY    10000000ull /* rdtime counts in 100 ns */
+#define MAX_CPUMASK_BYTES 128
 
 struct pair {
     int64_t key;
@@ -55,12 +55,12 @@ struct pair {
 static const struct {
     uint8_t bit, ext;
 } extension_bits[] = {
-    {3, RV_EXT_zba},    {4, RV_EXT_zbb},        {5, RV_EXT_zbs},          {6, RV_EXT_zicboz},
-    {7, RV_EXT_zbc},    {8, RV_EXT_zbkb},       {9, RV_EXT_zbkc},         {10, RV_EXT_zbkx},
-    {11, RV_EXT_zknd},  {12, RV_EXT_zkne},      {13, RV_EXT_zknh},        {16, RV_EXT_zkt},
-    {27, RV_EXT_zfh},   {28, RV_EXT_zfhmin},    {29, RV_EXT_zihintntl},   {32, RV_EXT_zfa},
-    {34, RV_EXT_zacas}, {35, RV_EXT_zicond},    {36, RV_EXT_zihintpause}, {42, RV_EXT_zimop},
-    {43, RV_EXT_c},     {44, RV_EXT_zcb},       {47, RV_EXT_zcmop},       {48, RV_EXT_zawrs},
+    {3, RV_EXT_zba},    {4, RV_EXT_zbb},     {5, RV_EXT_zbs},          {6, RV_EXT_zicboz},
+    {7, RV_EXT_zbc},    {8, RV_EXT_zbkb},    {9, RV_EXT_zbkc},         {10, RV_EXT_zbkx},
+    {11, RV_EXT_zknd},  {12, RV_EXT_zkne},   {13, RV_EXT_zknh},        {16, RV_EXT_zkt},
+    {27, RV_EXT_zfh},   {28, RV_EXT_zfhmin}, {29, RV_EXT_zihintntl},   {32, RV_EXT_zfa},
+    {34, RV_EXT_zacas}, {35, RV_EXT_zicond}, {36, RV_EXT_zihintpause}, {42, RV_EXT_zimop},
+    {43, RV_EXT_c},     {44, RV_EXT_zcb},    {47, RV_EXT_zcmop},       {48, RV_EXT_zawrs},
 };
 
 static uint64_t extensions(const struct rv_ext_set *ext)

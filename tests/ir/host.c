@@ -1,8 +1,9 @@
 /*
- * The host code generator as a test engine: compiles one unit, runs it under thunks of its own, and says how it left.
+ * The host code generator as a test engine: compiles one unit, runs it under thunks of its own, and
+ * says how it left.
  *
- * The thunks' hooks never find another unit, so control comes back at once. Which exit op it was is told from the
- * guest pc and from the way out (a link or a lookup).
+ * The thunks' hooks never find another unit, so control comes back at once. Which exit op it was is
+ * told from the guest pc and from the way out (a link or a lookup).
  */
 #include <setjmp.h>
 #include <signal.h>
@@ -79,18 +80,21 @@ static const void *hook_link(void *state, uint32_t link)
 
 static void on_fault(int signal, siginfo_t *info, void *opaque)
 {
-    static const int greg[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-                                 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+    static const int greg[16] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP,
+                                 REG_RSI, REG_RDI, REG_R8,  REG_R9,  REG_R10, REG_R11,
+                                 REG_R12, REG_R13, REG_R14, REG_R15};
     ucontext_t *context = opaque;
-    uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP], unit = (uint64_t)buffer + thunks_size, pc;
+    uint64_t rip = (uint64_t)context->uc_mcontext.gregs[REG_RIP],
+             unit = (uint64_t)buffer + thunks_size, pc;
     struct jit_host_regs regs;
 
     for (unsigned i = 0; i < 16; i++) {
         regs.gpr[i] = (uint64_t)context->uc_mcontext.gregs[greg[i]];
         memcpy(&regs.vector[i], &context->uc_mcontext.fpregs->_xmm[i], 8);
     }
-    if (rip - unit >= code.size || !jit_recover(&test_target, &layout, code.side, code.side_size, fault.pc,
-                                                (uint32_t)(rip - unit), &regs, fault.state, &pc)) {
+    if (rip - unit >= code.size ||
+        !jit_recover(&test_target, &layout, code.side, code.side_size, fault.pc,
+                     (uint32_t)(rip - unit), &regs, fault.state, &pc)) {
         static const char text[] = "# a host fault outside of what may fault\n";
         (void)!write(1, text, sizeof(text) - 1);
         _exit(1);
@@ -114,15 +118,17 @@ static bool set_up(void)
     };
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
 
-    if (compiler)
+    if (compiler) {
         return true;
+    }
     jit_options_init(&options);
     compiler = jit_x86_new(&layout, &options);
     for (uintptr_t hint = (uintptr_t)set_up & ~0xffffffull;; hint += 0x1000000) {
         buffer = mmap((void *)hint, CODE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-        if (buffer != MAP_FAILED)
+        if (buffer != MAP_FAILED) {
             break;
+        }
     }
     jit_code_init(&code);
     jit_x86_thunks(&test_target, &layout, &hooks, &code, thunk);
@@ -138,13 +144,15 @@ static void install(void)
 {
     for (uint32_t i = 0; i < code.reloc_count; i++) {
         const struct jit_reloc *reloc = &code.relocs[i];
-        const uint8_t *to = reloc->kind == JIT_RELOC_HELPER  ? test_target.helpers[reloc->index].fn
-                            : reloc->kind == JIT_RELOC_THUNK ? buffer + thunk[reloc->index]
-                                                             : jit_x86_runtime((enum jit_runtime)reloc->index);
+        const uint8_t *to = reloc->kind == JIT_RELOC_HELPER ? test_target.helpers[reloc->index].fn
+                            : reloc->kind == JIT_RELOC_THUNK
+                                ? buffer + thunk[reloc->index]
+                                : jit_x86_runtime((enum jit_runtime)reloc->index);
         uint32_t value = (uint32_t)(to - (buffer + thunks_size + reloc->offset + 4));
 
-        if (reloc->kind == JIT_RELOC_LINK_ID)
+        if (reloc->kind == JIT_RELOC_LINK_ID) {
             value = reloc->index;
+        }
         memcpy(code.bytes + reloc->offset, &value, 4);
     }
     memcpy(buffer + thunks_size, code.bytes, code.size);
@@ -163,10 +171,12 @@ static void find_exit(const struct ir_unit *unit, struct interp_exit *exit)
             matches = !away.lookup && (uint64_t)ins->imm == away.pc;
             break;
         case IR_exit_br:
-            matches = !away.lookup && ((uint64_t)ins->imm == away.pc || (uint64_t)unit->ins[ins->c].imm == away.pc);
+            matches = !away.lookup &&
+                      ((uint64_t)ins->imm == away.pc || (uint64_t)unit->ins[ins->c].imm == away.pc);
             break;
         case IR_exit_call:
-            matches = away.lookup == (ins->a != IR_NONE) && (away.lookup || (uint64_t)ins->imm == away.pc);
+            matches = away.lookup == (ins->a != IR_NONE) &&
+                      (away.lookup || (uint64_t)ins->imm == away.pc);
             exit->return_pc = (uint64_t)unit->ins[ins->c].imm;
             break;
         case IR_exit_lookup:
@@ -189,13 +199,16 @@ static int run(const struct ir_unit *unit, struct test_state *state, struct inte
     struct engine_state *engine = (struct engine_state *)state->engine;
     void (*enter)(void *, const void *);
 
-    if (!set_up())
+    if (!set_up()) {
         return -ENOMEM;
-    if (!jit_x86_compile(compiler, unit, &code))
+    }
+    if (!jit_x86_compile(compiler, unit, &code)) {
         return -ENOSPC;
+    }
     install();
-    if (getenv("TEST_DUMP"))
+    if (getenv("TEST_DUMP")) {
         disas_log(DISAS_X86_64, buffer + thunks_size, code.size, 0);
+    }
     memset(engine, 0, sizeof(*engine));
     engine->jumps = no_jumps;
     fault.state = state;
@@ -225,7 +238,8 @@ int test_run_host(const struct ir_unit *unit, struct test_state *state, struct i
     return run(unit, state, exit);
 }
 
-int test_run_baseline(const struct ir_unit *unit, struct test_state *state, struct interp_exit *exit)
+int test_run_baseline(const struct ir_unit *unit, struct test_state *state,
+                      struct interp_exit *exit)
 {
     int result;
 

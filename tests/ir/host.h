@@ -1,5 +1,6 @@
 /*
- * Engines of this host: code as the CPU allows it, and code for a CPU without any extension of x86-64.
+ * Engines of this host: code as the CPU allows it, and code for a CPU without any extension of
+ * x86-64.
  */
 #ifndef TINAMOU_TESTS_IR_HOST_H
 #define TINAMOU_TESTS_IR_HOST_H
@@ -10,6 +11,7 @@
 #include "tests/ir/target.h"
 
 int test_run_host(const struct ir_unit *unit, struct test_state *state, struct interp_exit *exit);
-int test_run_baseline(const struct ir_unit *unit, struct test_state *state, struct interp_exit *exit);
+int test_run_baseline(const struct ir_unit *unit, struct test_state *state,
+                      struct interp_exit *exit);
 
 #endif

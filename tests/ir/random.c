@@ -519,7 +519,6 @@ static void any_op(struct gen *g)
 
 static void body(struct gen *g, unsigned length);
 
-
 static void cut(struct gen *g, const unsigned counts[IR_TYPE_COUNT])
 {
     for (unsigned t = 0; t < IR_TYPE_COUNT; t++) {
@@ -802,7 +801,8 @@ static unsigned compare(const struct outcome *got, const struct outcome *want)
     unsigned wrong;
 
     if (got->result == -ENOSPC) {
-        return 0; /* refused: more values alive than the back end has places for; counted by the caller */
+        return 0; /* refused: more values alive than the back end has places for; counted by the
+                     caller */
     }
     wrong = check("result", (uint64_t)got->result, (uint64_t)want->result);
     for (unsigned g = 0; g < TEST_GLOBALS; g++) {
