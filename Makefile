@@ -10,6 +10,7 @@
 #                                   that runs during the build
 #   unit-tests += NAME              tests/unit/NAME.c is a unit test (said in tests/unit/AREA.mk) ...
 #   unit-libs-NAME := riscv jit     ... linked with these libraries (in link order)
+#   unit-syslibs-NAME := $(GLIB_LIBS)  ... and these of the system
 #   check-tests += tests/x/y        an executable file that prints TAP, run by make check
 #   check-deps += build/...         files to be made before the tests run
 #   bench-deps += build/...         files to be made before make bench
@@ -160,7 +161,7 @@ $$(B)/tests/unit/$(1): $$(B)/obj/tests/unit/$(1).o $$(call lib-files,$$(unit-lib
 	$$(call say,LINK,$$@)
 	$$(Q)mkdir -p $$(@D)
 	$$(Q)$$(CC) $$(LDFLAGS) -pie -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
-	    -Wl,--end-group $$(LIBS_SHARED) -lm
+	    -Wl,--end-group $$(unit-syslibs-$(1)) $$(LIBS_SHARED) -lm
 endef
 $(foreach t,$(unit-tests),$(eval $(call unit,$(t))))
 

@@ -29,8 +29,8 @@ struct jit_layout {
     uint32_t exit_reason; /* 4 bytes */
     uint32_t exit_link;   /* 4 bytes */
     uint32_t host_sp;
-    uint32_t spill;       /* slots of 8 bytes, 32-byte aligned */
-    uint32_t spill_slots;
+    uint32_t spill;       /* spill_slots + 1 slots of 8 bytes, 32-byte aligned */
+    uint32_t spill_slots; /* at most 63 */
 };
 
 /* exit_reason while a helper runs that may fault on guest memory; the accelerator's handler asks for it. */

@@ -26,7 +26,7 @@ static int64_t read_signed(const uint8_t **p)
 
 /* Where a global is, as replayed so far. */
 struct place {
-    uint8_t kind, raw;
+    uint8_t kind, raw, other;
     uint64_t constant;
 };
 
@@ -53,7 +53,7 @@ static uint64_t fetch(const struct place *place, const struct jit_layout *layout
         return regs->vector[place->kind - 16];
     if (place->kind == SIDE_CONST)
         return place->constant;
-    if (place->kind == SIDE_HOME)
+    if (place->kind == SIDE_HOME || place->kind == SIDE_OTHER_HOME)
         memcpy(&value, (const char *)state + home, 8);
     else
         memcpy(&value, (const char *)state + layout->spill + 8u * (place->kind - SIDE_SPILL), 8);
@@ -99,6 +99,8 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
             if (to->kind == SIDE_CONST) {
                 memcpy(&to->constant, p, 8);
                 p += 8;
+            } else if (to->kind == SIDE_OTHER_HOME) {
+                to->other = *p++;
             }
         }
         found = at == offset;
@@ -108,7 +110,8 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
 
     uint64_t value[IR_MAX_GLOBALS];
     for (unsigned g = 0; g < target->global_count; g++)
-        value[g] = visible(fetch(&place[g], layout, regs, state, target->globals[g].offset), place[g].raw);
+        value[g] = visible(fetch(&place[g], layout, regs, state,
+                                 target->globals[place[g].kind == SIDE_OTHER_HOME ? place[g].other : g].offset), place[g].raw);
     for (unsigned g = 0; g < target->global_count; g++)
         memcpy((char *)state + target->globals[g].offset, &value[g], 8);
     *pc = at_pc;

@@ -31,6 +31,8 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 #include "accel/tcg/tcg.h"
 #include "linux-user/abi.h"
@@ -500,14 +502,42 @@ static int64_t host_clone(const struct request *r, uint64_t extra_flags, char *s
     return result;
 }
 
+/* The child copies generated code, which is in memory shared with its parent: the parent goes on,
+ * and may write there, when the child says so or has died. */
+static void wait_for_copy(const uint32_t *copied, int pid)
+{
+    const struct timespec patience = {.tv_nsec = 20 * 1000 * 1000};
+
+    while (!__atomic_load_n(copied, __ATOMIC_ACQUIRE)) {
+        siginfo_t info = {0};
+
+        user_host_syscall(SYS_futex, (uint64_t)copied, FUTEX_WAIT, 0, (uint64_t)&patience, 0, 0);
+        if (user_host_syscall(SYS_waitid, P_PID, (uint64_t)pid, (uint64_t)&info,
+                              WEXITED | WNOHANG | WNOWAIT | __WALL, 0, 0) < 0 ||
+            info.si_pid == pid) {
+            /* Dead; or somebody else's child (CLONE_PARENT), which is given its time. */
+            if (info.si_pid == pid || user_host_syscall(SYS_kill, (uint64_t)pid, 0, 0, 0, 0, 0)) {
+                return;
+            }
+        }
+    }
+}
+
 static int64_t clone_fork(struct user_thread *t, const struct request *r)
 {
     const uint64_t tid_flags = CLONE_PARENT_SETTID | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID |
                                CLONE_SETTLS | CLONE_CLEAR_SIGHAND;
     bool plain = !(r->flags & ~tid_flags) && r->exit_signal == SIGCHLD && !r->set_tid_size;
-    int64_t result = signal_fork_prepare(t);
+    uint32_t *copied = mmap(NULL, MM_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+                            -1, 0);
+    int64_t result;
 
+    if (copied == MAP_FAILED) {
+        return -ENOMEM;
+    }
+    result = signal_fork_prepare(t);
     if (result < 0) {
+        munmap(copied, MM_PAGE_SIZE);
         return result;
     }
     lock_acquire(&list_lock);
@@ -525,6 +555,9 @@ static int64_t clone_fork(struct user_thread *t, const struct request *r)
     if (result == 0) {
         mm_fork_child();
         tcg_fork_child(t->cpu);
+        __atomic_store_n(copied, 1, __ATOMIC_RELEASE);
+        futex_wake(copied, 1);
+        munmap(copied, MM_PAGE_SIZE);
         lock_init(&list_lock);
         signal_fork_child(t);
         set_ids(t);
@@ -541,6 +574,11 @@ static int64_t clone_fork(struct user_thread *t, const struct request *r)
         signal_open(t);
         return -USER_ESIGRETURN; /* registers are set */
     }
+    /* With CLONE_VFORK the child has executed or died by now. */
+    if (result > 0 && !(r->flags & CLONE_VFORK)) {
+        wait_for_copy(copied, (int)result);
+    }
+    munmap(copied, MM_PAGE_SIZE);
     mm_fork_parent();
     tcg_fork_parent();
     lock_release(&list_lock);

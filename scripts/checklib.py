@@ -18,6 +18,21 @@ WARNINGS = ['-Wall', '-Wextra', '-Wshadow', '-Wstrict-prototypes', '-Wmissing-pr
 CPPFLAGS = ['-I.', '-D_GNU_SOURCE']
 
 
+def glib_flags():
+    """Where configure found GLib, for the few sources that include it."""
+    try:
+        with open('build/config.mk', encoding='utf-8') as f:
+            for line in f:
+                if line.startswith('GLIB_CFLAGS :='):
+                    return line.split(':=', 1)[1].split()
+    except OSError:
+        pass
+    return []
+
+
+CPPFLAGS += glib_flags()
+
+
 def files(*suffixes, root='.'):
     """Paths from root of the tree's files with one of these suffixes (all without), sorted."""
     found = []

@@ -80,7 +80,7 @@ int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void 
     compiler = jit_x86_new(&tcg.layout, &tcg.options);
     if (!compiler)
         return -ENOMEM;
-    jit_x86_compile(compiler, &tcg.unit, &tcg.code);
+    (void)jit_x86_compile(compiler, &tcg.unit, &tcg.code);
     fprintf(out, "\nHost code (%u bytes):\n", tcg.code.size);
     print_host(out, tcg.code.bytes, 0, tcg.code.main_size);
     fputs("  cold:\n", out);

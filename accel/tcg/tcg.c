@@ -128,7 +128,7 @@ static void fill_layout(struct jit_layout *layout, const struct tcg_config *conf
         .exit_link = offsetof(struct cpu, exit_link),
         .host_sp = offsetof(struct cpu, host_sp),
         .spill = offsetof(struct cpu, spill),
-        .spill_slots = CPU_SPILL_SLOTS,
+        .spill_slots = CPU_SPILL_SLOTS - 1,
     };
 }
 

@@ -162,7 +162,6 @@ static bool place_code(struct tcg_unit *unit, const struct ir_target *target)
 {
     const struct jit_code *code = &tcg.code;
 
-    jit_x86_compile(tcg.compiler, &tcg.unit, &tcg.code);
     unit->code = tcg_buffer_alloc(code->size);
     if (unit->code == UINT32_MAX || !reserve_links(code->link_count)) {
         tcg.full = true;
@@ -222,6 +221,11 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
     uint8_t *bytes;
 
     tcg_build_locked(cpu, &request);
+    while (!tcg.interp && !jit_x86_compile(tcg.compiler, &tcg.unit, &tcg.code)) {
+        /* too many values alive at once */
+        request.max_insns = request.insns / 2 ? request.insns / 2 : 1;
+        tcg_build_locked(cpu, &request);
+    }
     unit = arena_zalloc(&tcg.arena, sizeof(*unit));
     if (!unit)
         abort();

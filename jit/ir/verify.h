@@ -13,7 +13,8 @@
  *     stands between.
  *  8. Globals given to an exit are visible-safe: an f64 that is canonical (IR_VF_CANON), never an f32.
  *  9. Helper calls match the helper's signature; callif's helper has no state or memory effects.
- * 10. Every block is reachable; every op that may fault stands after an insn on every path.
+ * 10. Every block is reachable; every op that may fault stands after an insn on every path; where paths meet
+ *     with different ones, after an insn of its own block.
  */
 #ifndef TINAMOU_JIT_IR_VERIFY_H
 #define TINAMOU_JIT_IR_VERIFY_H

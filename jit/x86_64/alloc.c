@@ -76,10 +76,15 @@ unsigned x86_new_slot(struct x86_compiler *c)
 {
     unsigned slot;
 
+    if (!c->slots && !c->in_cold) {
+        /* values that died without an op of theirs to notice */
+        for (uint32_t ref = 1; ref < c->val_count; ref++)
+            if (c->val[ref].mem == VAL_SPILL && c->val[ref].last_use < c->pos)
+                release_slot(c, &c->val[ref]);
+    }
     if (!c->slots) {
-        fprintf(stderr, "jit: unit at %#llx needs more than %u spill slots\n", (unsigned long long)c->unit->pc,
-                c->layout->spill_slots);
-        abort();
+        c->failed = true; /* the unit is compiled to its end, and then refused */
+        return 0;
     }
     slot = (unsigned)__builtin_ctzll(c->slots);
     c->slots &= c->slots - 1;
@@ -158,7 +163,7 @@ void x86_load_value(struct x86_compiler *c, ir_ref ref, int reg)
         move(c, reg, val->reg);
     } else if (val->mem != VAL_NOWHERE) {
         load(c, reg, memory_of(c, val));
-    } else {
+    } else if (!c->failed) {
         fprintf(stderr, "jit: %s (op %u, global %u) of unit %#llx is nowhere at position %u; last use %u\n",
                 ref < c->unit->ins_count ? ir_op_info[x86_ins(c, ref)->op].name : "an entry value", ref, val->global,
                 (unsigned long long)c->unit->pc, c->pos, val->last_use);
@@ -317,7 +322,8 @@ int x86_use_in(struct x86_compiler *c, ir_ref ref, int reg)
 
 bool x86_dies(const struct x86_compiler *c, ir_ref ref)
 {
-    return c->val[ref].last_use <= c->pos;
+    /* all ops of a cold block share a position: one more may follow */
+    return c->val[ref].last_use <= c->pos && !c->in_cold;
 }
 
 int x86_temp(struct x86_compiler *c, bool fp)
@@ -401,7 +407,7 @@ static void release_operand(struct x86_compiler *c, ir_ref ref)
     const struct val *val;
     int64_t value;
 
-    if (ref == IR_NONE)
+    if (ref == IR_NONE || c->in_cold)
         return;
     ref = x86_resolve(c, ref);
     val = &c->val[ref];
@@ -596,6 +602,11 @@ void x86_consume(struct x86_compiler *c, ir_ref ref)
 void x86_store_reg(struct x86_compiler *c, int reg, struct x86_mem mem)
 {
     store(c, reg, mem);
+}
+
+void x86_load_reg(struct x86_compiler *c, int reg, struct x86_mem mem)
+{
+    load(c, reg, mem);
 }
 
 void x86_copy_memory(struct x86_compiler *c, struct x86_mem to, struct x86_mem from)

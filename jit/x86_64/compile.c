@@ -265,7 +265,7 @@ static void layout_code(struct x86_compiler *c)
 #undef SETTLE
 }
 
-void jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct jit_code *code)
+bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct jit_code *code)
 {
     c->unit = unit;
     if (c->target != unit->target) {
@@ -283,7 +283,8 @@ void jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->in_cold = false;
     c->nested_over = 0;
     c->locked = 0;
-    c->slots = (1ull << (c->layout->spill_slots - X86_CALL_SLOTS)) - 1;
+    c->slots = (1ull << c->layout->spill_slots) - 1;
+    c->failed = false;
     c->rec_offset = 0;
     c->rec_at = UINT32_MAX;
     c->rec_pc = c->insn_pc = unit->pc;
@@ -312,4 +313,5 @@ void jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     if (c->joins)
         x86_join_end(c);
     layout_code(c);
+    return !c->failed;
 }

@@ -30,8 +30,6 @@ enum { REG_NONE = -1, REG_FP = 16, REG_COUNT = 32, REG_STATE = RBP, XMM_TEMP = 3
 #define GPR_SCRATCH (REG_BIT(RAX) | REG_BIT(RCX) | REG_BIT(RDX))
 #define GPR_ALL (0xffffu & ~(REG_BIT(RSP) | REG_BIT(RBP)))
 #define FPR_ALL (0x7fffu << REG_FP)
-/* Spill slots at the top that are not allocated: callif saves registers there. */
-#define X86_CALL_SLOTS 12
 /* What a C function may change. */
 #define GPR_VOLATILE                                                                                                   \
     (GPR_SCRATCH | REG_BIT(RSI) | REG_BIT(RDI) | REG_BIT(R8) | REG_BIT(R9) | REG_BIT(R10) | REG_BIT(R11))
@@ -104,13 +102,14 @@ struct x86_compiler {
     bool rec_reset;
     uint64_t insn_pc;
 
+    bool failed;           /* out of spill slots */
     bool in_cold;
     uint32_t nested_over; /* not 0: displacement of the jump over a cold piece within a cold block */
     struct undo *undo;
     uint32_t undo_count, undo_cap;
     struct fixup *fixups;
     uint32_t fixup_count, fixup_cap;
-    struct x86_block *blocks; /* join.c; only where blocks meet */
+    struct x86_block *blocks; /* join.c */
     uint32_t block_cap;
     struct fixup *pending;    /* jumps to blocks */
     uint32_t pending_count, pending_cap;
@@ -204,6 +203,7 @@ void x86_forget(struct x86_compiler *c);                   /* the homes are the 
 void x86_to_slot(struct x86_compiler *c, ir_ref ref);      /* the value is in a spill slot of its own */
 void x86_consume(struct x86_compiler *c, ir_ref ref);      /* if ref dies here, the result may take its register */
 void x86_store_reg(struct x86_compiler *c, int reg, struct x86_mem mem);
+void x86_load_reg(struct x86_compiler *c, int reg, struct x86_mem mem);
 void x86_copy_memory(struct x86_compiler *c, struct x86_mem to, struct x86_mem from);
 unsigned x86_new_slot(struct x86_compiler *c);
 /* Registers to registers and memory to registers, at once: to[i] gets value ref[i]. */
@@ -226,6 +226,9 @@ void x86_join_end(struct x86_compiler *c);
 bool x86_emit_int(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 bool x86_emit_mem(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 bool x86_emit_fp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
+/* Homes that x86_sync() has filled with arithmetic results get them as the guest may see them. Uses vector registers that
+ * hold nothing which memory has not. */
+void x86_make_visible(struct x86_compiler *c);
 bool x86_emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 bool x86_emit_exit(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 

@@ -73,14 +73,14 @@ static void emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     if (state)
         save_pc(c);
     if (helper->effects & IR_H_FP) /* the guest's rounding mode and flags survive it */
-        x86_rm(c->a, X86_OP(1, 0, 0xae), false, 3, x86_slot(c, c->layout->spill_slots - 1));
+        x86_rm(c->a, X86_OP(1, 0, 0xae), false, 3, x86_slot(c, c->layout->spill_slots));
     if (helper->effects & IR_H_MEMORY)
         x86_store_imm(c->a, false, JIT_IN_HELPER, x86_state(c, c->layout->exit_reason));
     x86_reloc(c, x86_call(c->a), JIT_RELOC_HELPER, (unsigned)ins->imm);
     if (helper->effects & IR_H_MEMORY)
         x86_store_imm(c->a, false, 0, x86_state(c, c->layout->exit_reason));
     if (helper->effects & IR_H_FP)
-        x86_rm(c->a, X86_OP(1, 0, 0xae), false, 2, x86_slot(c, c->layout->spill_slots - 1));
+        x86_rm(c->a, X86_OP(1, 0, 0xae), false, 2, x86_slot(c, c->layout->spill_slots));
     x86_drop_regs(c, lost);
     if (helper->effects & IR_H_WRITES_STATE)
         x86_forget(c);
@@ -94,8 +94,21 @@ static void emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     }
 }
 
-/* x cc y ? helper(args) : otherwise. The call is out of line and saves what it must around itself, in slots at the top
- * that nobody else uses, so the main line's allocation is not disturbed. */
+/* Saves the registers of `set` below the shadow stack, or loads them back. */
+static void save_below(struct x86_compiler *c, uint32_t set, bool load)
+{
+    int32_t at = 0;
+
+    for (; set; set &= set - 1, at += 8) {
+        if (load)
+            x86_load_reg(c, __builtin_ctz(set), x86_mem(RSP, at));
+        else
+            x86_store_reg(c, __builtin_ctz(set), x86_mem(RSP, at));
+    }
+}
+
+/* x cc y ? helper(args) : otherwise. The call is out of line and saves what it must around itself, so the main line's
+ * allocation is not disturbed. */
 static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     const struct ir_helper *helper = &c->target->helpers[ins->imm];
@@ -103,9 +116,9 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     enum ir_type type = x86_ins(c, pool[0])->type;
     bool result = ins->type != IR_VOID;
     ir_ref otherwise = result ? x86_resolve(c, pool[2]) : IR_NONE;
+    uint32_t cold_at, lost, saved = 0;
+    int32_t frame;
     enum x86_cond cc;
-    uint32_t cold_at, lost, saved;
-    unsigned slot = c->layout->spill_slots - 1;
     int d = REG_NONE;
 
     /* constants are made where they are used; all else must stay readable until the cold code has run */
@@ -125,24 +138,25 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
         x86_load_value(c, otherwise, d);
 
     x86_cold_begin(c, cold_at);
-    lost = GPR_VOLATILE & ~(result ? REG_BIT(d) : 0);
-    saved = 0;
+    lost = (GPR_VOLATILE | (helper->effects & IR_H_FP ? FPR_ALL : 0)) & ~(result ? REG_BIT(d) : 0);
     for (uint32_t r = lost; r; r &= r - 1) {
-        int reg = __builtin_ctz(r);
-        ir_ref owner = c->owner[reg];
-
-        if (owner != IR_NONE && c->val[owner].last_use > c->pos) {
-            saved |= REG_BIT(reg);
-            x86_store(c->a, true, reg, x86_slot(c, slot--));
-        }
+        ir_ref owner = c->owner[__builtin_ctz(r)];
+        if (owner != IR_NONE && c->val[owner].last_use > c->pos)
+            saved |= r & -r;
     }
+    frame = (__builtin_popcount(saved) * 8 + 8 + 15) & ~15; /* and a word for MXCSR */
+    x86_alu_imm(c->a, ALU_SUB, true, RSP, frame);
+    save_below(c, saved, false);
+    if (helper->effects & IR_H_FP)
+        x86_rm(c->a, X86_OP(1, 0, 0xae), false, 3, x86_mem(RSP, frame - 8));
     place_args(c, helper, ins->b - 3u, pool + 3);
     x86_reloc(c, x86_call(c->a), JIT_RELOC_HELPER, (unsigned)ins->imm);
+    if (helper->effects & IR_H_FP)
+        x86_rm(c->a, X86_OP(1, 0, 0xae), false, 2, x86_mem(RSP, frame - 8));
     if (result && d != RAX)
         x86_move_reg(c, d, RAX);
-    slot = c->layout->spill_slots - 1;
-    for (uint32_t r = saved; r; r &= r - 1)
-        x86_load(c->a, true, __builtin_ctz(r), x86_slot(c, slot--));
+    save_below(c, saved, true);
+    x86_alu_imm(c->a, ALU_ADD, true, RSP, frame);
     x86_cold_end(c, true);
     if (result)
         x86_def_in(c, ref, d);

@@ -213,6 +213,40 @@ static void emit_fcanon(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     x86_cold_end(c, true);
 }
 
+void x86_make_visible(struct x86_compiler *c)
+{
+    for (unsigned g = 0; g < c->target->global_count; g++) {
+        const struct ir_ins *ins;
+        bool wide;
+
+        if (c->map[g] >= c->unit->ins_count)
+            continue;
+        ins = x86_ins(c, c->map[g]);
+        wide = ins->type == IR_F64;
+        if (!ir_type_is_fp((enum ir_type)ins->type) || (wide && ins->flags & IR_VF_CANON))
+            continue;
+        int d = REG_FP; /* every live value is in memory by now */
+        uint32_t over;
+
+        x86_load_reg(c, d, x86_home(c, g));
+        if (!(ins->flags & IR_VF_CANON)) {
+            sse_rr(c, wide ? PP_66 : PP_NONE, 0x2e, d, d);
+            over = x86_jcc(c->a, X86_NP);
+            if (wide)
+                ones(c, true, 52, 51);
+            else
+                ones(c, false, 23, 22);
+            sse_rr(c, PP_NONE, 0x28, d, XMM_TEMP);
+            x86_patch(c->a, over, c->a->size);
+        }
+        if (!wide) {
+            ones(c, true, 0, 32);
+            sse_rr(c, PP_NONE, 0x56, d, XMM_TEMP);
+        }
+        x86_store_reg(c, d, x86_home(c, g));
+    }
+}
+
 static void emit_fbox(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     int d = x86_def_tied(c, ref, x86_resolve(c, ins->a));

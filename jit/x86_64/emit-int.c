@@ -107,10 +107,13 @@ static void emit_andn(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
         x86_vex_rr(c->a, 2, 0, 0xf2, w, x86_def(c, ref), y, x);
         return;
     }
-    int x = x86_use(c, a);
-    int d = x86_def_tied(c, ref, b);
+    int x = x86_use(c, a), d;
+    x86_use(c, b);
+    d = x86_temp(c, false); /* not tied: a may be b */
+    x86_load_value(c, b, d);
     x86_rr(c->a, 0xf7, w, 2, d); /* not */
     x86_alu_rr(c->a, ALU_AND, w, d, x);
+    x86_def_in(c, ref, d);
 }
 
 static void emit_mul(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)

@@ -2,17 +2,16 @@
  * Units whose blocks meet: diamonds and loops.
  *
  * The allocator proper knows only trees of blocks. Where blocks meet it meets them in memory: at the end of every block
- * whose successor is not just emitted at the branch, each live value is stored to a spill slot of its own, each
- * clean global to its home, and no register holds anything. A parameter has a slot from the start, which every jump
- * fills. What a global's current value is, is kept for each block at the first edge to it.
+ * whose successor is not just emitted at the branch, every global is in its home, as the guest may see it, each value that
+ * lives on is in a spill slot of its own, and no register holds anything. A parameter has a slot from the first
+ * jump on, which every jump fills. So all edges to a block agree, in whatever order blocks are emitted.
  */
 #include <stdio.h>
 #include "jit/x86_64/compile.h"
 
 struct x86_block {
-    uint32_t start;              /* in main, UINT32_MAX while not emitted */
-    bool seen;                   /* map is set */
-    ir_ref map[IR_MAX_GLOBALS];
+    uint32_t start; /* offset in main, UINT32_MAX while not emitted */
+    uint64_t pc;    /* of the guest instruction that control comes from */
 };
 
 void x86_join_begin(struct x86_compiler *c)
@@ -27,106 +26,59 @@ void x86_join_begin(struct x86_compiler *c)
             abort();
     }
     c->pending_count = 0;
-    for (uint32_t b = 0; b < unit->block_count; b++) {
-        ir_ref ref = unit->blocks[b].first;
-
+    for (uint32_t b = 0; b < unit->block_count; b++)
         c->blocks[b].start = UINT32_MAX;
-        c->blocks[b].seen = false;
-        for (unsigned i = 0; i < unit->blocks[b].params; i++, ref = unit->ins[ref].next) {
-            c->val[ref].slot = (uint8_t)x86_new_slot(c);
-            c->val[ref].mem = VAL_SPILL;
-        }
-    }
     c->blocks[0].start = 0;
 }
 
-/* Everything that lives on is in memory, where the other predecessors expect it. */
-static void to_memory(struct x86_compiler *c)
+/* The globals are the entry values again, and live in their homes. */
+static void globals_are_home(struct x86_compiler *c)
 {
-    for (unsigned g = 0; g < c->target->global_count; g++) {
-        ir_ref ref = c->map[g], entry = x86_entry(c, g);
-        struct val *val = &c->val[ref];
-        int64_t value;
-
-        if (x86_const(c, ref, &value))
-            continue;
-        bool clean = ref == entry || (x86_ins(c, ref)->op == IR_gget && x86_ins(c, ref)->aux == g);
-        if (!clean) {
-            x86_to_slot(c, ref);
-            continue;
-        }
-        if (!(val->mem == VAL_HOME && val->global == g)) {
-            if (val->reg == REG_NONE)
-                x86_copy_memory(c, x86_home(c, g), x86_slot(c, val->slot));
-            else
-                x86_store_reg(c, val->reg, x86_home(c, g));
-        }
-        if (ref != entry) {
-            if (val->last_use > c->pos) {
-                if (val->mem == VAL_HOME && val->reg == REG_NONE)
-                    x86_use(c, ref);
-                val->mem = val->mem == VAL_HOME ? VAL_NOWHERE : val->mem;
-                x86_to_slot(c, ref);
-            } else {
-                val->mem = VAL_NOWHERE;
-            }
-            c->map[g] = entry;
-        }
-        c->val[entry].mem = VAL_HOME;
-        c->val[entry].global = (uint8_t)g;
-    }
-    c->locked = 0;
-    for (unsigned r = 0; r < REG_COUNT; r++) {
-        ir_ref ref = c->owner[r];
-        int64_t value;
-
-        if (ref != IR_NONE && ref < c->unit->ins_count && c->val[ref].last_use >= c->pos && !x86_const(c, ref, &value))
-            x86_to_slot(c, ref);
-    }
-    x86_drop_regs(c, UINT32_MAX);
-}
-
-static void note_map(struct x86_compiler *c, uint32_t block)
-{
-    struct x86_block *to = &c->blocks[block];
-
-    if (to->seen)
-        return;
-    to->seen = true;
-    for (unsigned g = 0; g < c->target->global_count; g++)
-        to->map[g] = c->unit->blocks[block].preds > 1 ? x86_entry(c, g) : c->map[g];
-    ir_ref ref = c->unit->blocks[block].first;
-    for (unsigned i = 0; i < c->unit->blocks[block].params; i++, ref = c->unit->ins[ref].next)
-        if (c->unit->ins[ref].aux != IR_NO_GLOBAL)
-            to->map[c->unit->ins[ref].aux] = ref;
-}
-
-void x86_join_save(struct x86_compiler *c, const struct ir_ins *br)
-{
-    uint32_t to[2] = {(uint32_t)br->imm, (uint32_t)((uint64_t)br->imm >> 32)};
-
-    to_memory(c);
-    for (unsigned i = 0; i < 2; i++)
-        note_map(c, to[i]);
-}
-
-void x86_join_enter(struct x86_compiler *c, uint32_t block)
-{
-    struct x86_block *b = &c->blocks[block];
-
-    b->start = c->main.size;
-    for (unsigned r = 0; r < REG_COUNT; r++)
-        if (c->owner[r] != IR_NONE)
-            x86_drop_regs(c, REG_BIT(r));
     for (unsigned g = 0; g < c->target->global_count; g++) {
         ir_ref entry = x86_entry(c, g);
 
-        c->map[g] = b->seen ? b->map[g] : entry;
+        c->map[g] = entry;
         c->val[entry].mem = VAL_HOME;
         c->val[entry].reg = REG_NONE;
         c->val[entry].global = (uint8_t)g;
         c->active[g / 64] |= 1ull << (g % 64);
     }
+}
+
+/* Everything that lives on is in memory, where the other predecessors expect it. */
+static void to_memory(struct x86_compiler *c)
+{
+    /* values first: a home that holds one of them may be overwritten below */
+    for (uint32_t i = 1; i < c->unit->ins_count; i++) {
+        const struct val *val = &c->val[i];
+        int64_t value;
+
+        if ((val->reg != REG_NONE || val->mem == VAL_HOME) && val->last_use >= c->pos && !x86_const(c, i, &value))
+            x86_to_slot(c, i);
+    }
+    x86_sync(c, false);
+    x86_make_visible(c);
+    c->locked = 0;
+    x86_drop_regs(c, UINT32_MAX);
+    for (uint32_t i = 1; i < c->unit->ins_count; i++)
+        if (c->val[i].mem == VAL_HOME)
+            c->val[i].mem = VAL_NOWHERE;
+    globals_are_home(c);
+}
+
+void x86_join_save(struct x86_compiler *c, const struct ir_ins *br)
+{
+    to_memory(c);
+    c->blocks[(uint32_t)br->imm].pc = c->insn_pc;
+    c->blocks[(uint64_t)br->imm >> 32].pc = c->insn_pc;
+}
+
+void x86_join_enter(struct x86_compiler *c, uint32_t block)
+{
+    c->blocks[block].start = c->main.size;
+    c->insn_pc = c->blocks[block].pc;
+    x86_drop_regs(c, UINT32_MAX);
+    globals_are_home(c);
     c->rec_reset = true;
 }
 
@@ -150,18 +102,26 @@ void x86_join_jump(struct x86_compiler *c, const struct ir_ins *jump)
 
     /* arguments first to slots nobody reads, since an argument may be a parameter of the same block */
     for (unsigned i = 0; i < jump->b; i++) {
-        ir_ref arg = x86_resolve(c, unit->pool[jump->a + i]);
-
         fresh[i] = (uint8_t)x86_new_slot(c);
-        x86_load_value(c, arg, XMM_TEMP);
+        x86_load_value(c, x86_resolve(c, unit->pool[jump->a + i]), XMM_TEMP);
         x86_store_reg(c, XMM_TEMP, x86_slot(c, fresh[i]));
     }
     to_memory(c);
+    c->blocks[to].pc = c->insn_pc;
     for (unsigned i = 0; i < jump->b; i++, param = unit->ins[param].next) {
-        x86_copy_memory(c, x86_slot(c, c->val[param].slot), x86_slot(c, fresh[i]));
+        const struct ir_ins *ins = &unit->ins[param];
+        struct val *val = &c->val[param];
+
+        if (val->last_use && val->mem == VAL_NOWHERE) {
+            val->slot = (uint8_t)x86_new_slot(c);
+            val->mem = VAL_SPILL;
+        }
+        if (val->last_use)
+            x86_copy_memory(c, x86_slot(c, val->slot), x86_slot(c, fresh[i]));
+        if (ins->aux != IR_NO_GLOBAL)
+            x86_copy_memory(c, x86_home(c, ins->aux), x86_slot(c, fresh[i]));
         c->slots |= 1ull << fresh[i];
     }
-    note_map(c, to);
     x86_join_target(c, x86_jmp(c->a), to);
     x86_op_done(c, jump);
 }

@@ -6,8 +6,8 @@
  * that name it, a value is used by whoever looks at the globals while it is the current value of one: prev_look[]
  * answers where that last happens before the next gset.
  *
- * Where blocks meet, positions no longer tell the order of execution of all paths; then every logged value is taken to
- * live to the end of the unit, and values that live into a loop live to its end.
+ * Where blocks meet, every block's end is such a look (join.c brings the globals home there), and values that live into a
+ * loop live to its end.
  */
 #include <string.h>
 #include "jit/x86_64/compile.h"
@@ -211,6 +211,10 @@ static void extend_over_loops(struct x86_compiler *c)
             if (val->last_use >= c->seq[head].pos && val->last_use < c->seq[i].pos)
                 val->last_use = c->seq[i].pos;
         }
+        /* and the back edge fills the slots of the parameters */
+        for (uint32_t j = head; j <= i && x86_ins(c, c->seq[j].ref)->op == IR_param; j++)
+            if (c->val[c->seq[j].ref].last_use)
+                live_until(c, c->seq[j].ref, c->seq[i].pos);
     }
 }
 
@@ -279,8 +283,6 @@ void x86_liveness(struct x86_compiler *c)
             }
             if (side)
                 live_until(c, value, pos);
-            else if (c->joins)
-                live_until(c, value, c->last_pos);
             else if (ins->op == IR_gset || c->pin[g] >= 0)
                 live_until(c, value, c->prev_look[next_set[g]]);
             if (!side)
@@ -289,6 +291,10 @@ void x86_liveness(struct x86_compiler *c)
                 live_until(c, x86_entry(c, g), pos);
             continue;
         }
+        /* where blocks meet, every block's end brings the globals home */
+        if (c->joins && !side && (ins->op == IR_br || ins->op == IR_jump || info->exits))
+            for (unsigned k = 0; k < c->target->global_count; k++)
+                next_set[k] = pos + 1;
         if (ins->op == IR_call && (c->target->helpers[ins->imm].effects & IR_H_WRITES_STATE))
             for (unsigned k = 0; k < c->target->global_count; k++)
                 next_set[k] = pos + 1;
@@ -316,7 +322,7 @@ void x86_liveness(struct x86_compiler *c)
             use(c, ins->c, pos);
     }
     for (unsigned g = 0; g < c->target->global_count; g++)
-        live_until(c, x86_entry(c, g), c->joins ? c->last_pos : c->prev_look[next_set[g]]);
+        live_until(c, x86_entry(c, g), c->prev_look[next_set[g]]);
     if (c->joins)
         extend_over_loops(c);
 }

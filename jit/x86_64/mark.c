@@ -35,7 +35,7 @@ static unsigned raw_flags(const struct x86_compiler *c, ir_ref ref)
     return 0;
 }
 
-/* Place of a global as one number: place | flags << 8, or the constant's ref with bit 31. */
+/* Place of a global as one number: place | flags << 8 | other global << 16, or the constant's ref with bit 31. */
 static uint32_t place_of(const struct x86_compiler *c, unsigned g)
 {
     ir_ref ref = c->map[g];
@@ -49,8 +49,10 @@ static uint32_t place_of(const struct x86_compiler *c, unsigned g)
         place = (unsigned)val->reg;
     else if (val->mem == VAL_SPILL)
         place = SIDE_SPILL + val->slot;
-    else
+    else if (val->global == g)
         place = SIDE_HOME;
+    else
+        place = SIDE_OTHER_HOME | (unsigned)val->global << 16;
     return place | raw_flags(c, ref) << 8;
 }
 
@@ -94,9 +96,13 @@ void x86_mark(struct x86_compiler *c)
                 for (unsigned i = 0; i < 8; i++)
                     put(out, (uint8_t)(bits >> 8 * i));
             } else {
-                put(out, (uint8_t)((place & 0x7f) | (place >> 8 ? SIDE_FLAGS : 0)));
-                if (place >> 8)
-                    put(out, (uint8_t)(place >> 8));
+                uint8_t raw = (uint8_t)(place >> 8);
+
+                put(out, (uint8_t)((place & 0x7f) | (raw ? SIDE_FLAGS : 0)));
+                if (raw)
+                    put(out, raw);
+                if ((place & 0x7f) == SIDE_OTHER_HOME)
+                    put(out, (uint8_t)(place >> 16));
             }
         }
     }

@@ -13,9 +13,10 @@ struct x86_compiler;
 struct x86_compiler *jit_x86_new(const struct jit_layout *layout, const struct jit_options *options);
 void jit_x86_delete(struct x86_compiler *compiler);
 
-/* Compiles a verified unit into code (whose previous content is dropped). Cannot fail but for memory: then it aborts
- * with a message. The unit may be dropped afterwards. */
-void jit_x86_compile(struct x86_compiler *compiler, const struct ir_unit *unit, struct jit_code *code);
+/* Compiles a verified unit into code (whose previous content is dropped). False if the unit keeps more values alive than
+ * there are spill slots: the caller makes a shorter one (of a single guest instruction none is too long). Without
+ * memory it aborts with a message. The unit may be dropped afterwards. */
+bool jit_x86_compile(struct x86_compiler *compiler, const struct ir_unit *unit, struct jit_code *code);
 
 /* What thunks need beyond the layout. */
 struct jit_x86_hooks {

@@ -1,7 +1,7 @@
 /*
  * Signal frames of RISC-V Linux: what the kernel's struct rt_sigframe is (uapi asm/ucontext.h,
- * asm/sigcontext.h, asm/ptrace.h). Offsets are checked against the headers of the cross compiler by
- * tests/unit/sigframe.c.
+ * asm/sigcontext.h, asm/ptrace.h). The offsets
+ * asserted below are those the cross compiler gives for the kernel's headers.
  *
  * The frame ends in a list of extension records, of which we write the end alone: there is no
  * vector state yet to be saved.
@@ -13,6 +13,16 @@
 #include "linux-user/riscv/sigframe.h"
 #include "linux-user/signal.h"
 #include "target/riscv/cpu.h"
+
+_Static_assert(sizeof(struct riscv_sigframe) == 1088, "struct rt_sigframe");
+_Static_assert(offsetof(struct riscv_sigframe, uc) == 128, "behind siginfo");
+_Static_assert(offsetof(struct riscv_ucontext, stack_sp) == 16, "uc_stack");
+_Static_assert(offsetof(struct riscv_ucontext, sigmask) == 40, "uc_sigmask");
+_Static_assert(offsetof(struct riscv_ucontext, mcontext) == 176, "uc_mcontext");
+_Static_assert(sizeof(struct riscv_sigcontext) == 784, "struct sigcontext");
+_Static_assert(offsetof(struct riscv_sigcontext, f) == 256, "sc_fpregs");
+_Static_assert(offsetof(struct riscv_sigcontext, fcsr) == 512, "fcsr of the d state");
+_Static_assert(offsetof(struct riscv_sigcontext, reserved) == 772, "reserved, then the end");
 
 enum { RA = 1, SP = 2, A0 = 10, A1 = 11, A2 = 12 };
 

@@ -35,7 +35,7 @@ struct riscv_cpu {
     uint64_t pc;
     uint32_t fflags;          /* NV 16, DZ 8, OF 4, UF 2, NX 1 */
     uint32_t frm;             /* 0..7 as last written */
-    uint64_t reservation;     /* address of the last LR, 1 if none */
+    uint64_t reservation;     /* address of the last LR, + 2 if of a word; 1 if none */
     uint64_t reserved_value;  /* what that LR read, sign-extended */
     struct rv_ext_set ext;
     uint64_t vdso_start, vdso_end; /* where the vDSO's own host-call instructions are legal */

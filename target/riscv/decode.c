@@ -1,10 +1,10 @@
 /*
  * Rows as data, the search through the tree, and the operand formats.
  *
- * The tree leaves one candidate; comparing it with the row's mask settles the bits that the tree
- * never looked at. Operands are taken out by one switch on the format. A compressed format fills in
- * what its encoding implies (x2, x0, rd = rs1), so that the row can name the function of the full
- * instruction.
+ * The tree leaves one candidate, or a few where rows overlap; comparing masks settles the bits
+ * that the tree never looked at. Operands are taken out by one switch on the format. A compressed
+ * format fills in what its encoding implies (x2, x0, rd = rs1), so that the row can name the
+ * function of the full instruction.
  */
 #include "target/riscv/decode.h"
 #include "jit/ir/ir.h"
@@ -49,6 +49,11 @@ bool rv_row_reserved(const struct rv_row *row)
     return row->translate == rv_trans_illegal;
 }
 
+static inline bool row_fits(unsigned row, uint32_t bits)
+{
+    return (bits & rv_bits[row][0]) == rv_bits[row][1];
+}
+
 const struct rv_row *rv_find(uint32_t bits)
 {
     unsigned node = (bits & 3) == 3 ? RV_TREE_32 : RV_TREE_16;
@@ -56,12 +61,22 @@ const struct rv_row *rv_find(uint32_t bits)
     do {
         unsigned header = rv_tree[node];
         node = rv_tree[node + 1 + (bits >> (header & 255) & ((1u << (header >> 8)) - 1))];
-    } while (node != 0 && node < 0x8000);
+    } while (node != 0 && node < 0x4000);
     if (node == 0) {
         return NULL;
     }
-    node &= 0x7fff;
-    return (bits & rv_bits[node][0]) == rv_bits[node][1] ? &rv_rows[node] : NULL;
+    if (node & 0x8000) {
+        node &= 0x7fff;
+        return row_fits(node, bits) ? &rv_rows[node] : NULL;
+    }
+    for (const uint16_t *p = &rv_list[node & 0x3fff];; p++) {
+        if (row_fits(*p & 0x7fff, bits)) {
+            return &rv_rows[*p & 0x7fff];
+        }
+        if (*p & 0x8000) {
+            return NULL;
+        }
+    }
 }
 
 #define BITS(pos, len, to) ((w >> (pos) & ((1u << (len)) - 1)) << (to))

@@ -1,19 +1,20 @@
 /*
  * Reads insns.def and formats.def at compile time, checks them, and prints the decoder's tables as
- * C:
+ * C: rv_bits[], {mask, match} of each row in order; rv_tree[], the decision tree; rv_list[], lists
+ * of rows to try one after the other, the last marked with 0x8000; RV_TREE_32 and RV_TREE_16, the
+ * roots.
  *
- *   rv_bits[]  {mask, match} of each row, in order
- *   rv_tree[]  the decision tree. A node is a header (shift | width << 8) and 2^width cells,
- * indexed by that field of the encoding. A cell is 0 (no instruction), the index of another node,
- * or 0x8000 | row; the row's own mask is then compared. RV_TREE_32, RV_TREE_16  the roots
+ * A node of the tree is a header (shift | width << 8) and 2^width cells, indexed by that field of
+ * the encoding. A cell is 0 (no instruction), the index of another node, 0x8000 | row, or 0x4000 |
+ * index of a list; masks are then compared.
  *
- * The tree tests bits that are fixed in every remaining row first; rows that leave a tested bit
- * open are copied to both sides, and of two rows that both match, the one with more fixed bits
- * wins.
+ * The tree tests bits that are fixed in every remaining row first. A few rows that have none left,
+ * because one contains the others, become a list. Otherwise rows that leave a tested bit open are
+ * copied to both sides. Of two rows that both match, the one with more fixed bits wins.
  *
  * What is checked: pattern length and letters against the format; registers of 32-bit formats at
  * their places; overlaps listed, real and nested; and at last that the tree and a linear search
- * agree on all 2^16 compressed encodings and on millions of 32-bit ones near the rows.
+ * agree on all 2^16 compressed encodings and on many 32-bit ones near the rows.
  */
 #include <stdarg.h>
 #include <stdbool.h>
@@ -54,7 +55,8 @@ static const struct {
 #define OVERLAPS (sizeof(overlaps) / sizeof(overlaps[0]))
 static bool overlap_used[OVERLAPS];
 
-static uint16_t tree[0x8000];
+static uint16_t tree[0x4000], lists[0x1000];
+static unsigned lists_size;
 static unsigned tree_size = 1; /* cell 0 stays "none" */
 
 static void __attribute__((format(printf, 1, 2), noreturn)) fail(const char *fmt, ...)
@@ -180,23 +182,48 @@ static int by_specificity(const void *a, const void *b)
     return d ? d : *(const uint16_t *)a - *(const uint16_t *)b;
 }
 
-/* list[0..n): rows still possible, the most specific first. tested: bits known on this path. */
-static uint16_t build(const uint16_t *list, unsigned n, uint32_t tested)
+/* Of the fields that are fixed in every row, the one that tells most of them apart. */
+static void choose_common_field(const uint16_t *list, unsigned n, uint32_t tested, unsigned *shift,
+                                unsigned *width)
 {
-    unsigned shift = 0, width = 0, node, cells;
-    unsigned worst_best = ~0u;
+    uint32_t common = ~tested;
+    unsigned best = 1;
 
-    if (n == 0) {
-        return 0;
+    for (unsigned i = 0; i < n; i++) {
+        common &= rows[list[i]].mask;
     }
-    if (n == 1 || (rows[list[0]].mask & ~tested) == 0) {
-        return (uint16_t)(0x8000 | list[0]);
+    for (unsigned w = 1; w <= 7; w++) {
+        for (unsigned s = 0; s + w <= 32; s++) {
+            uint32_t field = ((1u << w) - 1) << s;
+            bool seen[128] = {false};
+            unsigned groups = 0;
+            if ((common & field) != field) {
+                continue;
+            }
+            for (unsigned i = 0; i < n; i++) {
+                unsigned v = (rows[list[i]].match & field) >> s;
+                groups += !seen[v];
+                seen[v] = true;
+            }
+            if (groups > best) {
+                best = groups;
+                *shift = s;
+                *width = w;
+            }
+        }
     }
-    /* The field that leaves the shortest longest list. */
+}
+
+/* Otherwise the field that leaves the shortest longest list, where rows may be in several cells. */
+static void choose_any_field(const uint16_t *list, unsigned n, uint32_t tested, unsigned *shift,
+                             unsigned *width)
+{
+    unsigned best = ~0u;
+
     for (unsigned w = 1; w <= 7; w++) {
         for (unsigned s = 0; s + w <= rows[list[0]].length; s++) {
             uint32_t field = ((1u << w) - 1) << s;
-            unsigned worst = 0, total = 0;
+            unsigned worst = 0, total = 0, cost;
             if (tested & field) {
                 continue;
             }
@@ -216,13 +243,49 @@ static uint16_t build(const uint16_t *list, unsigned n, uint32_t tested)
                 total += here;
             }
             /* A wider field must earn its cells. */
-            unsigned cost = worst * 64 + (1u << w) + total;
-            if (worst < n + 1 && cost < worst_best && total < n << w) {
-                worst_best = cost;
-                shift = s;
-                width = w;
+            cost = worst * 64 + (1u << w) + total;
+            if (cost < best && total < n << w) {
+                best = cost;
+                *shift = s;
+                *width = w;
             }
         }
+    }
+}
+
+/* How many rows may end up in a list. */
+enum { MAX_LIST = 4 };
+
+static uint16_t build_list(const uint16_t *list, unsigned n)
+{
+    unsigned first = lists_size;
+
+    if (first + n > 0x1000) {
+        fail("the lists grow too large");
+    }
+    for (unsigned i = 0; i < n; i++) {
+        lists[lists_size++] = (uint16_t)(list[i] | (i == n - 1 ? 0x8000 : 0));
+    }
+    return (uint16_t)(0x4000 | first);
+}
+
+/* list[0..n): rows still possible, the most specific first. tested: bits known on this path. */
+static uint16_t build(const uint16_t *list, unsigned n, uint32_t tested)
+{
+    unsigned shift = 0, width = 0, node, cells;
+
+    if (n == 0) {
+        return 0;
+    }
+    if (n == 1 || (rows[list[0]].mask & ~tested) == 0) {
+        return (uint16_t)(0x8000 | list[0]);
+    }
+    choose_common_field(list, n, tested, &shift, &width);
+    if (width == 0 && n <= MAX_LIST) {
+        return build_list(list, n);
+    }
+    if (width == 0) {
+        choose_any_field(list, n, tested, &shift, &width);
     }
     if (width == 0) {
         fail("%s: no bit tells it from its %u neighbours", rows[list[0]].name, n - 1);
@@ -230,7 +293,7 @@ static uint16_t build(const uint16_t *list, unsigned n, uint32_t tested)
     node = tree_size;
     cells = 1u << width;
     tree_size += 1 + cells;
-    if (tree_size > 0x7fff) {
+    if (tree_size > 0x3fff) {
         fail("the tree grows too large");
     }
     tree[node] = (uint16_t)(shift | width << 8);
@@ -257,16 +320,27 @@ static unsigned roots[2];
 /* The row number + 1, 0 for none. */
 static unsigned by_tree(uint32_t bits)
 {
-    unsigned node = roots[(bits & 3) == 3];
+    unsigned node = roots[(bits & 3) == 3], row;
 
     do {
         node = tree[node + 1 + (bits >> (tree[node] & 255) & ((1u << (tree[node] >> 8)) - 1))];
-    } while (node && node < 0x8000);
+    } while (node && node < 0x4000);
     if (!node) {
         return 0;
     }
-    node &= 0x7fff;
-    return (bits & rows[node].mask) == rows[node].match ? node + 1 : 0;
+    if (node & 0x8000) {
+        row = node & 0x7fff;
+        return (bits & rows[row].mask) == rows[row].match ? row + 1 : 0;
+    }
+    for (const uint16_t *p = &lists[node & 0x3fff];; p++) {
+        row = *p & 0x7fff;
+        if ((bits & rows[row].mask) == rows[row].match) {
+            return row + 1;
+        }
+        if (*p & 0x8000) {
+            return 0;
+        }
+    }
 }
 
 static unsigned by_search(uint32_t bits)
@@ -346,6 +420,10 @@ int main(void)
         roots[0], roots[1]);
     for (unsigned i = 0; i < tree_size; i++) {
         printf("%s%u,", i % 16 ? " " : "\n    ", tree[i]);
+    }
+    printf("\n};\n\nstatic const uint16_t rv_list[] = {");
+    for (unsigned i = 0; i < lists_size; i++) {
+        printf("%s%u,", i % 16 ? " " : "\n    ", lists[i]);
     }
     printf("\n};\n");
     return 0;

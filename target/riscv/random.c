@@ -134,11 +134,20 @@ static bool writes_x(const struct rv_row *row)
     return strchr(texts[row->format], 'd') || row->format == RV_FORMAT_CJALR;
 }
 
+/* Operands that translate functions refuse. */
+static bool reserved_operands(const struct rv_insn *insn)
+{
+    if (insn->row->translate == rv_trans_amocas_q) {
+        return (insn->rd | insn->rs2) & 1;
+    }
+    return insn->row->translate == rv_trans_aes64ks1i && insn->imm > 10;
+}
+
 static bool acceptable(const struct rv_random_options *o, const struct rv_insn *insn)
 {
     enum rv_class class = rv_row_class(insn->row);
 
-    if (!(o->classes & class)) {
+    if (!(o->classes & class) || (!(o->classes & RV_CLASS_SYSTEM) && reserved_operands(insn))) {
         return false;
     }
     if (class == RV_CLASS_MEMORY && o->bases && !(o->bases >> insn->rs1 & 1)) {

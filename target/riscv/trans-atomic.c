@@ -85,6 +85,13 @@ void rv_trans_amocas_q(struct rv_trans *t, const struct rv_insn *i)
             (ir_ref[]){addr, ir_i32(t->b, i->rd), ir_i32(t->b, i->rs2)});
 }
 
+/* What the state keeps of an address: words and doublewords never pair, since the value compared
+ * must be all of what LR has read. Addresses are aligned, so the low bits are free. */
+static ir_ref reservation(struct rv_trans *t, unsigned mem, ir_ref addr)
+{
+    return mem == IR_M32 ? ir_bini(t->b, IR_or, addr, 2) : addr;
+}
+
 void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
 {
     unsigned mem = (unsigned)i->row->arg;
@@ -95,15 +102,15 @@ void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
         ir_fence(t->b, true);
     }
     value = ir_load(t->b, IR_I64, mem == IR_M32 ? IR_M32 | IR_MS : mem, addr, 0);
-    ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), addr);
+    ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), reservation(t, mem, addr));
     ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reserved_value), value);
     rv_set_x(t, i->rd, value);
 }
 
 /*
- * If the address is not the reserved one, memory must not be touched: that case leaves the unit for
- * the next instruction, with rd = 1. Behind that side exit rd gets its old value back, so that a
- * fault of the compare-and-swap finds the registers as they were before the instruction.
+ * If the address or the width is not the reserved one, memory must not be touched: that case leaves
+ * the unit for the next instruction, with rd = 1. Behind that side exit rd gets its old value back,
+ * so that a fault of the compare-and-swap finds the registers as they were before the instruction.
  */
 void rv_trans_sc(struct rv_trans *t, const struct rv_insn *i)
 {
@@ -115,7 +122,7 @@ void rv_trans_sc(struct rv_trans *t, const struct rv_insn *i)
     reserved = ir_cpu_load(t->b, IR_I64, IR_M64, offsetof(struct riscv_cpu, reservation));
     ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), ir_i64(t->b, 1));
     rv_set_x(t, i->rd, ir_i64(t->b, 1));
-    ir_side_exit(t->b, IR_NE, addr, reserved, t->next);
+    ir_side_exit(t->b, IR_NE, reservation(t, mem, addr), reserved, t->next);
     rv_set_x(t, i->rd, before);
     expected = ir_cpu_load(t->b, type_of(mem), mem, offsetof(struct riscv_cpu, reserved_value));
     old = ir_cas(t->b, type_of(mem), mem, addr, expected, value);

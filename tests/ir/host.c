@@ -16,7 +16,7 @@
 #include "tests/ir/host.h"
 #include "util/disas.h"
 
-enum { CODE_SIZE = 1 << 20, REASON_AWAY = 1000, REASON_POLL, SPILL_SLOTS = 48 };
+enum { CODE_SIZE = 1 << 20, REASON_AWAY = 1000, REASON_POLL, SPILL_SLOTS = 64 };
 
 /* What test_state.engine holds. */
 struct engine_state {
@@ -38,7 +38,7 @@ static const struct jit_layout layout = {
     .exit_link = AT(exit_link),
     .host_sp = AT(host_sp),
     .spill = AT(spill),
-    .spill_slots = SPILL_SLOTS,
+    .spill_slots = SPILL_SLOTS - 1,
 };
 
 static struct jit_options options;
@@ -191,7 +191,8 @@ static int run(const struct ir_unit *unit, struct test_state *state, struct inte
 
     if (!set_up())
         return -ENOMEM;
-    jit_x86_compile(compiler, unit, &code);
+    if (!jit_x86_compile(compiler, unit, &code))
+        return -ENOSPC;
     install();
     if (getenv("TEST_DUMP"))
         disas_log(DISAS_X86_64, buffer + thunks_size, code.size, 0);

@@ -519,13 +519,6 @@ static void any_op(struct gen *g)
 
 static void body(struct gen *g, unsigned length);
 
-static void new_insn(struct gen *g)
-{
-    unsigned length = pick(g, 2) ? 4 : 2;
-
-    ir_insn(&g->b, g->pc, length);
-    g->pc += length;
-}
 
 static void cut(struct gen *g, const unsigned counts[IR_TYPE_COUNT])
 {
@@ -557,6 +550,14 @@ static void jump_binding(struct gen *g, uint32_t to, const bool bound[TEST_GLOBA
     ir_jump(&g->b, to, n, args);
 }
 
+static void new_insn(struct gen *g)
+{
+    unsigned length = pick(g, 2) ? 4 : 2;
+
+    ir_insn(&g->b, g->pc, length);
+    g->pc += length;
+}
+
 /* The other end: the block's parameters. Returns the extra one. */
 static ir_ref take_bound(struct gen *g, uint32_t block, const bool bound[TEST_GLOBALS])
 {
@@ -573,6 +574,7 @@ static ir_ref take_bound(struct gen *g, uint32_t block, const bool bound[TEST_GL
         }
         g->dirty[i] = bound[i];
     }
+    new_insn(g); /* where paths meet, no guest instruction is the current one */
     return extra;
 }
 
@@ -797,8 +799,12 @@ static unsigned check(const char *what, uint64_t got, uint64_t want)
 
 static unsigned compare(const struct outcome *got, const struct outcome *want)
 {
-    unsigned wrong = check("result", (uint64_t)got->result, (uint64_t)want->result);
+    unsigned wrong;
 
+    if (got->result == -ENOSPC) {
+        return 0; /* refused: more values alive than the back end has places for; counted by the caller */
+    }
+    wrong = check("result", (uint64_t)got->result, (uint64_t)want->result);
     for (unsigned g = 0; g < TEST_GLOBALS; g++) {
         uint64_t a, b;
 
@@ -872,7 +878,7 @@ static unsigned check_text(const struct ir_unit *unit, struct ir_unit *again)
 enum { PLAIN, OPTIMISED, READ, VARIANTS };
 
 struct totals {
-    unsigned units, faults, failures;
+    unsigned units, faults, failures, refused;
     bool op_run[IR_OP_COUNT];
 };
 
@@ -905,6 +911,7 @@ static void test_seed(uint64_t seed, struct ir_unit units[VARIANTS],
 
                 run(e, &units[v], seed, &got);
                 different = compare(&got, &want);
+                totals->refused += got.result == -ENOSPC;
                 if (different) {
                     printf("#   on %s, %s\n", e->name, variant[v]);
                 }

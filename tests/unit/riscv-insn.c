@@ -422,8 +422,15 @@ static void sequences(void)
                left.pc == CODE + 8,
            "and fails at another address");
     clear();
+    add(0x1005b52f); /* lr.d a0,(a1) */
+    add(0x18d5a6af); /* sc.w a3,a3,(a1) */
+    cpu->x[11] = (uintptr_t)buffer;
+    tap_ok(run(2) && cpu->x[13] == 1 && buffer[0] == UINT64_C(0x8899aabbccddeeff),
+           "and fails at another width");
+    clear();
     add(0x18d5a6af); /* sc.w a3,a3,(a1), as if reserved there */
-    cpu->x[11] = cpu->reservation = 64;
+    cpu->x[11] = 64;
+    cpu->reservation = 64 + 2;
     cpu->x[13] = 42;
     tap_ok(run(1) && left.op == IR_OP_COUNT && cpu->x[13] == 42,
            "a fault of store-conditional leaves rd alone");

@@ -1,8 +1,9 @@
 # Unit tests of util/.
 
-unit-tests += util-bits util-arena util-lock util-log util-disas
+unit-tests += util-bits util-arena util-lock util-log util-disas util-epoch
 unit-libs-util-bits := util
 unit-libs-util-arena := util
 unit-libs-util-lock := util
 unit-libs-util-log := util
 unit-libs-util-disas := util
+unit-libs-util-epoch := util

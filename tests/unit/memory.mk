@@ -1,0 +1,6 @@
+# Unit tests of mem/: address spaces and RAM.
+
+unit-tests += mem-space mem-access mem-ram
+unit-libs-mem-space := mem util
+unit-libs-mem-access := mem util
+unit-libs-mem-ram := mem util
