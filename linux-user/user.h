@@ -71,8 +71,8 @@ struct user_thread {
     void *host_thread; /* thread.c's own; NULL: ends by the host's exit system call */
     void *exec_memory; /* exec.c's own: freed by the parent when a vfork child has executed */
     size_t exec_memory_size;
-    int tgid;          /* process id: tasks that share our memory may be other processes */
-    bool vfork_child;  /* shares memory with a suspended parent until execve or exit */
+    int tgid;         /* process id: tasks that share our memory may be other processes */
+    bool vfork_child; /* shares memory with a suspended parent until execve or exit */
 
     struct user_thread *next; /* list of threads, under thread.c's lock */
 };
