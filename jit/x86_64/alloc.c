@@ -30,22 +30,26 @@ static void activate(struct x86_compiler *c, unsigned global)
                               << (global % 64); /* in a cold block too: that is on the safe side */
 }
 
+void x86_init_target(struct x86_compiler *c)
+{
+    for (unsigned g = 0; g < c->target->global_count; g++) {
+        bool pinned = c->pin[g] >= 0;
+
+        c->entry_vals[g] = (struct val){.reg = pinned ? c->pin[g] : REG_NONE,
+                                        .hint = REG_NONE,
+                                        .mem = pinned ? VAL_NOWHERE : VAL_HOME,
+                                        .global = (uint8_t)g};
+        c->entry_rec[g] = pinned ? (uint32_t)c->pin[g] : SIDE_HOME;
+    }
+}
+
 void x86_init_regs(struct x86_compiler *c)
 {
-    for (unsigned r = 0; r < REG_COUNT; r++) {
-        c->owner[r] = IR_NONE;
-    }
+    memset(c->owner, 0, sizeof(c->owner));
     for (unsigned g = 0; g < c->target->global_count; g++) {
-        ir_ref ref = x86_entry(c, g);
-        struct val *val = &c->val[ref];
-
-        c->map[g] = ref;
-        val->global = (uint8_t)g;
+        c->map[g] = x86_entry(c, g);
         if (c->pin[g] >= 0) {
-            val->reg = c->pin[g];
-            c->owner[(int)c->pin[g]] = ref;
-        } else {
-            val->mem = VAL_HOME;
+            c->owner[(int)c->pin[g]] = x86_entry(c, g);
         }
     }
 }

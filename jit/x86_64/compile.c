@@ -70,7 +70,7 @@ void jit_x86_delete(struct x86_compiler *c)
     free(c->cold.base);
     free(c->val);
     free(c->seq);
-    free(c->prev_look);
+    free(c->looks);
     free(c->undo);
     free(c->fixups);
     free(c->blocks);
@@ -292,6 +292,7 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
         c->target = unit->target;
         jit_x86_pins(c->target, c->pin);
         c->bias = jit_x86_bias(c->target);
+        x86_init_target(c);
     }
     c->out = code;
     code->size = code->reloc_count = code->link_count = code->side_size = 0;
@@ -310,9 +311,7 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->rec_pc = c->insn_pc = unit->pc;
     c->rec_reset = false;
     memset(c->active, 0, sizeof(c->active));
-    for (unsigned g = 0; g < c->target->global_count; g++) {
-        c->rec[g] = c->pin[g] >= 0 ? (uint32_t)c->pin[g] : SIDE_HOME;
-    }
+    memcpy(c->rec, c->entry_rec, c->target->global_count * sizeof(c->rec[0]));
 
     x86_liveness(c);
     x86_init_regs(c);

@@ -43,19 +43,20 @@ enum val_mem { VAL_NOWHERE, VAL_SPILL, VAL_HOME };
 
 struct val {
     uint32_t last_use; /* position; 0: never */
-    uint16_t uses;
-    int8_t reg;     /* REG_NONE, 0..15, REG_FP + 0..15 */
-    int8_t hint;    /* preferred register, or REG_NONE */
-    uint8_t mem;    /* enum val_mem */
-    uint8_t slot;   /* spill slot (VAL_SPILL) */
-    uint8_t global; /* the global it was last set to, or IR_NO_GLOBAL; its home where VAL_HOME */
-    bool dead;      /* nobody wants it: not emitted */
+    uint32_t alias;    /* the value whose register holds this one too; mostly itself */
+    int8_t reg;        /* REG_NONE, 0..15, REG_FP + 0..15 */
+    int8_t hint;       /* preferred register, or REG_NONE */
+    uint8_t mem;       /* enum val_mem */
+    uint8_t slot;      /* spill slot (VAL_SPILL) */
+    uint8_t global;    /* the global it was last set to, or IR_NO_GLOBAL; its home where VAL_HOME */
+    bool dead;         /* nobody wants it: not emitted */
 };
 
 struct seq {
     ir_ref ref;
     uint32_t pos;
-    uint32_t block;
+    uint32_t block : 31;
+    uint32_t side : 1; /* of a cold block that is emitted at the branch to it */
 };
 
 struct fixup {
@@ -84,9 +85,8 @@ struct x86_compiler {
     uint32_t val_cap, val_count;
     struct seq *seq;
     uint32_t seq_count, seq_cap;
-    uint32_t
-        *prev_look; /* by position: the last position < it at which somebody looks at the globals */
-    uint32_t prev_look_cap;
+    uint32_t *looks; /* live.c's own */
+    uint32_t looks_cap;
     uint32_t last_pos;
     uint32_t *order; /* blocks, where joins */
     uint32_t order_cap;
@@ -98,7 +98,8 @@ struct x86_compiler {
     ir_ref map[IR_MAX_GLOBALS];
     uint64_t slots; /* free spill slots */
     int8_t pin[IR_MAX_GLOBALS];
-    uint8_t pinned[REG_COUNT]; /* global of a pin, IR_NO_GLOBAL */
+    struct val entry_vals[IR_MAX_GLOBALS]; /* of the globals, as they are at the entry */
+    uint32_t entry_rec[IR_MAX_GLOBALS];    /* likewise for rec */
 
     uint64_t active[IR_MAX_GLOBALS / 64]; /* globals that may be elsewhere than at the entry */
     uint32_t rec[IR_MAX_GLOBALS];         /* place last written to the side table */
@@ -127,7 +128,7 @@ struct x86_compiler {
     uint64_t saved_slots;
 };
 
-/* live.c: fills seq, prev_look, and last_use, uses, hint of every value. */
+/* live.c: fills seq, and alias, last_use, hint and dead of every value. */
 void x86_liveness(struct x86_compiler *c);
 
 /* Entry value of a global. */
@@ -138,7 +139,10 @@ static inline ir_ref x86_entry(const struct x86_compiler *c, unsigned global)
 
 /* The value whose register holds `ref`: looks through trunc, and through zext of what is already
  * zero-extended. */
-ir_ref x86_resolve(const struct x86_compiler *c, ir_ref ref);
+static inline ir_ref x86_resolve(const struct x86_compiler *c, ir_ref ref)
+{
+    return c->val[ref].alias;
+}
 
 static inline const struct ir_ins *x86_ins(const struct x86_compiler *c, ir_ref ref)
 {
@@ -190,6 +194,7 @@ static inline struct x86_mem x86_slot(const struct x86_compiler *c, unsigned slo
 /* alloc.c. All take resolved refs. */
 struct val *x86_val(struct x86_compiler *c,
                     ir_ref ref); /* for writing: remembers the old one in cold blocks */
+void x86_init_target(struct x86_compiler *c); /* once a target */
 void x86_init_regs(struct x86_compiler *c);
 int x86_use(struct x86_compiler *c, ir_ref ref); /* in some register, which is locked */
 int x86_use_in(struct x86_compiler *c, ir_ref ref,

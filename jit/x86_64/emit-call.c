@@ -100,7 +100,7 @@ static void emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     if (helper->effects & IR_H_WRITES_STATE) {
         x86_forget(c);
     }
-    if (ins->type == IR_VOID || c->val[ref].uses + c->val[ref].last_use == 0) {
+    if (ins->type == IR_VOID || c->val[ref].last_use == 0) {
         return;
     }
     if (ir_type_is_fp((enum ir_type)ins->type)) {

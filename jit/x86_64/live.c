@@ -1,17 +1,36 @@
 /*
  * Order, positions and liveness.
  *
- * One forward pass lines the ops up: blocks in order, but a cold block that only leaves the unit
- * stands right behind the branch to it and shares the branch's position. A backward pass finds each
- * value's last use. Besides the ops that name it, a value is used by whoever looks at the globals
- * while it is the current value of one: prev_look[] answers where that last happens before the next
- * gset.
+ * One forward pass lines the ops up: blocks in order, but a cold block that only leaves the unit stands right behind
+ * the branch to it and shares the branch's position. It also resolves aliases: trunc, and zext of what is zero-extended
+ * already, are the value that they name. A backward pass finds each value's last use, and the ops nobody
+ * wants. Besides the ops that name it, a value is used by whoever looks at the globals while it is the current value of
+ * one: of the looks between two gsets of a global the last one counts. Looks are numbered as the backward pass meets
+ * them; seen[] remembers for each global how many there had been at its gset.
  *
- * Where blocks meet, every block's end is such a look (join.c brings the globals home there), and
- * values that live into a loop live to its end.
+ * Where blocks meet, every block's end is such a look (join.c brings the globals home there), and values that live into a
+ * loop live to its end.
  */
 #include <string.h>
 #include "jit/x86_64/compile.h"
+
+enum { LOOKS = 1, PURE = 2, POOL = 4, EXITS = 8, ENDS = 16 };
+
+#define LETTER(text, i) ((text "\0\0\0\0\0")[i])
+#define HAS(text, letter)                                                                   \
+    (LETTER(text, 0) == letter || LETTER(text, 1) == letter || LETTER(text, 2) == letter || \
+     LETTER(text, 3) == letter || LETTER(text, 4) == letter)
+
+/* What the passes ask of an op, in one byte. */
+static const uint8_t kind[IR_OP_COUNT] = {
+#define OP(name, result, args, effects)                                                          \
+    [IR_##name] = (HAS(effects, 'F') || HAS(effects, 'E') || HAS(effects, 'T') ? LOOKS : 0) |    \
+                  (sizeof(effects) == 1 && !HAS(result, '-') ? PURE : 0) |                       \
+                  (HAS(args, 'P') ? POOL : 0) | (HAS(effects, 'E') ? EXITS : 0) |                \
+                  (HAS(effects, 'E') || HAS(effects, 'T') ? ENDS : 0),
+#include "jit/ir/ops.def"
+#undef OP
+};
 
 static void *grow(void *p, uint32_t *cap, uint32_t need, size_t size)
 {
@@ -50,59 +69,34 @@ static bool zero_extends(const struct ir_ins *ins)
     }
 }
 
-ir_ref x86_resolve(const struct x86_compiler *c, ir_ref ref)
-{
-    while (ref < c->unit->ins_count) {
-        const struct ir_ins *ins = x86_ins(c, ref);
-
-        if (ins->op == IR_trunc) {
-            ref = ins->a;
-        } else if (ins->op == IR_zext && c->options->fuse && zero_extends(x86_ins(c, ins->a))) {
-            ref = ins->a;
-        } else {
-            break;
-        }
-    }
-    return ref;
-}
-
 /* A block that is emitted at the branch to it. */
-static bool leaves_cold(const struct ir_unit *unit, const struct ir_block *block)
+static inline bool leaves_cold(const struct ir_unit *unit, const struct ir_block *block)
 {
     return block->cold && block->preds == 1 && block->params == 0 && block->last != IR_NONE &&
-           ir_op_info[unit->ins[block->last].op].exits;
+           kind[unit->ins[block->last].op] & EXITS;
 }
 
-static bool looks(const struct ir_unit *unit, const struct ir_ins *ins)
+static inline void append(struct x86_compiler *c, ir_ref ref, uint32_t block, bool side)
 {
-    const struct ir_op_info *info = &ir_op_info[ins->op];
+    const struct ir_ins *ins = x86_ins(c, ref);
 
-    if (info->faults || info->exits || ins->op == IR_br || ins->op == IR_jump) {
-        return true;
+    if (ins->op == IR_trunc ||
+        (ins->op == IR_zext && c->options->fuse && zero_extends(x86_ins(c, ins->a)))) {
+        c->val[ref].alias = c->val[ins->a].alias;
     }
-    if (ins->op == IR_call) {
-        const struct ir_helper *helper = &unit->target->helpers[ins->imm];
-        return helper->effects & (IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_MEMORY);
-    }
-    return false;
-}
-
-static void append(struct x86_compiler *c, ir_ref ref, uint32_t block)
-{
-    c->seq = grow(c->seq, &c->seq_cap, c->seq_count + 1, sizeof(*c->seq));
-    c->seq[c->seq_count++] = (struct seq){ref, c->pos, block};
+    c->seq[c->seq_count++] =
+        (struct seq){.ref = ref, .pos = c->pos, .block = block, .side = side};
 }
 
 static void order_block(struct x86_compiler *c, uint32_t number)
 {
     const struct ir_unit *unit = c->unit;
-    const struct ir_block *block = &unit->blocks[number];
 
-    for (ir_ref ref = block->first; ref != IR_NONE; ref = unit->ins[ref].next) {
+    for (ir_ref ref = unit->blocks[number].first; ref != IR_NONE; ref = unit->ins[ref].next) {
         const struct ir_ins *ins = &unit->ins[ref];
 
         c->pos++;
-        append(c, ref, number);
+        append(c, ref, number, false);
         if (ins->op != IR_br) {
             continue;
         }
@@ -112,11 +106,21 @@ static void order_block(struct x86_compiler *c, uint32_t number)
 
             if (leaves_cold(unit, cold)) {
                 for (ir_ref r = cold->first; r != IR_NONE; r = unit->ins[r].next) {
-                    append(c, r, to);
+                    append(c, r, to, true);
                 }
             }
         }
     }
+}
+
+static inline struct val *use(struct x86_compiler *c, ir_ref ref, uint32_t pos)
+{
+    struct val *val = &c->val[c->val[ref].alias];
+
+    if (pos > val->last_use) {
+        val->last_use = pos;
+    }
+    return val;
 }
 
 /* Blocks in reverse postorder: each definition comes before its uses. Returns how many are in
@@ -194,33 +198,6 @@ static bool is_chain(const struct ir_unit *unit)
     return true;
 }
 
-/* Nobody misses such an op if nobody uses its value. */
-static bool is_pure(const struct ir_op_info *info)
-{
-    return !(info->side_effect | info->faults | info->fp_flags | info->ends_block);
-}
-
-static void use(struct x86_compiler *c, ir_ref ref, uint32_t pos)
-{
-    struct val *val;
-
-    ref = x86_resolve(c, ref);
-    val = &c->val[ref];
-    if (pos > val->last_use) {
-        val->last_use = pos;
-    }
-    val->uses++;
-}
-
-static void live_until(struct x86_compiler *c, ir_ref ref, uint32_t pos)
-{
-    struct val *val = &c->val[x86_resolve(c, ref)];
-
-    if (pos > val->last_use) {
-        val->last_use = pos;
-    }
-}
-
 /* A loop's body keeps what it uses of the code before until its back edge. */
 static void extend_over_loops(struct x86_compiler *c)
 {
@@ -238,7 +215,7 @@ static void extend_over_loops(struct x86_compiler *c)
             continue;
         }
         for (uint32_t j = 0; j < head; j++) {
-            struct val *val = &c->val[x86_resolve(c, c->seq[j].ref)];
+            struct val *val = &c->val[c->val[c->seq[j].ref].alias];
             if (val->last_use >= c->seq[head].pos && val->last_use < c->seq[i].pos) {
                 val->last_use = c->seq[i].pos;
             }
@@ -246,30 +223,28 @@ static void extend_over_loops(struct x86_compiler *c)
         /* and the back edge fills the slots of the parameters */
         for (uint32_t j = head; j <= i && x86_ins(c, c->seq[j].ref)->op == IR_param; j++) {
             if (c->val[c->seq[j].ref].last_use) {
-                live_until(c, c->seq[j].ref, c->seq[i].pos);
+                use(c, c->seq[j].ref, c->seq[i].pos);
             }
         }
     }
 }
 
-void x86_liveness(struct x86_compiler *c)
+static void order_blocks(struct x86_compiler *c)
 {
     const struct ir_unit *unit = c->unit;
-    uint32_t next_set[IR_MAX_GLOBALS];
-    uint32_t look = 0, filled = 0;
+    uint32_t count;
 
-    c->val_count = unit->ins_count + c->target->global_count;
-    c->val = grow(c->val, &c->val_cap, c->val_count, sizeof(*c->val));
-    for (uint32_t i = 0; i < c->val_count; i++) {
-        c->val[i] = (struct val){.reg = REG_NONE, .hint = REG_NONE, .global = IR_NO_GLOBAL};
-    }
-
+    c->seq = grow(c->seq, &c->seq_cap, unit->ins_count, sizeof(*c->seq));
     c->seq_count = 0;
     c->pos = 0;
     c->joins = !is_chain(unit);
-    if (c->joins) {
-        uint32_t count;
-
+    if (!c->joins) {
+        for (uint32_t b = 0; b < unit->block_count; b++) {
+            if (!leaves_cold(unit, &unit->blocks[b])) {
+                order_block(c, b);
+            }
+        }
+    } else {
         c->order = grow(c->order, &c->order_cap, unit->block_count, sizeof(*c->order));
         count = reverse_postorder(c);
         for (uint32_t i = 0; i < count; i++) {
@@ -277,117 +252,140 @@ void x86_liveness(struct x86_compiler *c)
                 order_block(c, c->order[i]);
             }
         }
-    } else {
-        for (uint32_t b = 0; b < unit->block_count; b++) {
-            if (!leaves_cold(unit, &unit->blocks[b])) {
-                order_block(c, b);
-            }
-        }
     }
     c->last_pos = c->pos;
+}
 
-    /* prev_look[p]: the last position < p that looks */
-    c->prev_look = grow(c->prev_look, &c->prev_look_cap, c->last_pos + 2, sizeof(*c->prev_look));
-    for (uint32_t i = 0; i < c->seq_count; i++) {
-        uint32_t pos = c->seq[i].pos;
+/* The backward pass. */
+struct backward {
+    uint32_t *looks;  /* positions of the looks met so far */
+    uint32_t count;
+    uint32_t seen[IR_MAX_GLOBALS]; /* per global: how many looks came behind its next gset */
+};
 
-        while (filled <= pos) {
-            c->prev_look[filled++] = look;
-        }
-        if (looks(unit, x86_ins(c, c->seq[i].ref))) {
-            look = pos;
-        }
-    }
-    while (filled <= c->last_pos + 1) {
-        c->prev_look[filled++] = look;
-    }
-
+static void forget_all(const struct x86_compiler *c, struct backward *b)
+{
     for (unsigned g = 0; g < c->target->global_count; g++) {
-        next_set[g] = c->last_pos + 1;
+        b->seen[g] = b->count;
     }
+}
+
+/* The value is the current one of global g from here to the gset met before. */
+static inline void log_value(const struct backward *b, unsigned g, struct val *val)
+{
+    if (b->count > b->seen[g] && b->looks[b->seen[g]] > val->last_use) {
+        val->last_use = b->looks[b->seen[g]];
+    }
+}
+
+static void global_op(struct x86_compiler *c, struct backward *b, const struct seq *seq,
+                      const struct ir_ins *ins)
+{
+    unsigned g = ins->aux;
+    struct val *val = &c->val[c->val[ins->op == IR_gset ? ins->a : seq->ref].alias];
+
+    if (seq->side) {
+        if (ins->op == IR_gset) {
+            use(c, ins->a, seq->pos);
+        }
+    } else {
+        if (ins->op == IR_gset || c->pin[g] >= 0) {
+            log_value(b, g, val);
+        }
+        if (ins->op == IR_gset && val->hint == REG_NONE && c->options->pin) {
+            val->hint = c->pin[g];
+        }
+        b->seen[g] = b->count;
+    }
+    if (ins->op == IR_gget && seq->pos > c->val[x86_entry(c, g)].last_use) {
+        c->val[x86_entry(c, g)].last_use = seq->pos;
+    }
+}
+
+static void backward_pass(struct x86_compiler *c, struct backward *b)
+{
+    const struct ir_unit *unit = c->unit;
 
     for (uint32_t i = c->seq_count; i-- > 0;) {
-        ir_ref ref = c->seq[i].ref;
-        const struct ir_ins *ins = x86_ins(c, ref);
-        const struct ir_op_info *info = &ir_op_info[ins->op];
-        uint32_t pos = c->seq[i].pos;
-        bool side =
-            unit->blocks[c->seq[i].block].cold && leaves_cold(unit, &unit->blocks[c->seq[i].block]);
-        unsigned g = ins->aux;
+        const struct seq *seq = &c->seq[i];
+        const struct ir_ins *ins = x86_ins(c, seq->ref);
+        struct val *val = &c->val[seq->ref];
+        unsigned k = kind[ins->op];
 
-        if (ins->op == IR_trunc || ins->op == IR_insn || x86_resolve(c, ref) != ref) {
-            continue; /* an alias: its users use what it names */
-        }
-        if (c->options->dce && c->val[ref].last_use == 0 && is_pure(info) &&
-            info->result[0] != '-') {
-            c->val[ref].dead = true;
-            continue;
+        if (ins->op == IR_insn || val->alias != seq->ref) {
+            continue; /* users of an alias use what it names */
         }
         if (ins->op == IR_gset || ins->op == IR_gget ||
-            (ins->op == IR_param && g != IR_NO_GLOBAL)) {
-            ir_ref value = ins->op == IR_gset ? ins->a : ref;
+            (ins->op == IR_param && ins->aux != IR_NO_GLOBAL)) {
+            global_op(c, b, seq, ins);
+            continue;
+        }
+        if (k & PURE && val->last_use == 0 && c->options->dce) {
+            val->dead = true;
+            continue;
+        }
+        if (k & LOOKS) {
+            if (c->joins && k & ENDS && !seq->side) {
+                forget_all(c, b);
+            }
+            b->looks[b->count++] = seq->pos;
+        } else if (ins->op == IR_call) {
+            unsigned effects = c->target->helpers[ins->imm].effects;
 
-            if (ins->op == IR_gset && !side && c->options->pin && c->pin[g] >= 0) {
-                struct val *val = &c->val[x86_resolve(c, value)];
-                if (val->hint == REG_NONE) {
-                    val->hint = c->pin[g];
-                }
+            if (effects & IR_H_WRITES_STATE) {
+                forget_all(c, b);
             }
-            if (side) {
-                live_until(c, value, pos);
-            } else if (ins->op == IR_gset || c->pin[g] >= 0) {
-                live_until(c, value, c->prev_look[next_set[g]]);
-            }
-            if (!side) {
-                next_set[g] = pos;
-            }
-            if (ins->op == IR_gget) {
-                live_until(c, x86_entry(c, g), pos);
-            }
-            continue;
-        }
-        /* where blocks meet, every block's end brings the globals home */
-        if (c->joins && !side && (ins->op == IR_br || ins->op == IR_jump || info->exits)) {
-            for (unsigned k = 0; k < c->target->global_count; k++) {
-                next_set[k] = pos + 1;
+            if (effects & (IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_MEMORY)) {
+                b->looks[b->count++] = seq->pos;
             }
         }
-        if (ins->op == IR_call && (c->target->helpers[ins->imm].effects & IR_H_WRITES_STATE)) {
-            for (unsigned k = 0; k < c->target->global_count; k++) {
-                next_set[k] = pos + 1;
+        if (k & POOL) {
+            for (unsigned n = 0; n < ins->b; n++) {
+                use(c, unit->pool[ins->a + n], seq->pos);
             }
-        }
-        if (info->pool) {
-            unsigned count = ins->b;
-            for (unsigned k = 0; k < count; k++) {
-                use(c, unit->pool[ins->a + k], pos);
-            }
-            continue;
-        }
-        if (ins->op == IR_const || ins->op == IR_param) {
             continue;
         }
         if (ins->a != IR_NONE) {
-            struct val *val = &c->val[ref];
+            struct val *a = use(c, ins->a, seq->pos);
 
-            use(c, ins->a, pos);
-            if (val->hint != REG_NONE &&
-                ir_type_is_fp(ins->type) == x86_is_fp(c, x86_resolve(c, ins->a))) {
-                struct val *a = &c->val[x86_resolve(c, ins->a)];
-                if (a->hint == REG_NONE) {
-                    a->hint = val->hint;
-                }
+            /* the result often takes the register of its first operand: let both want the same */
+            if (val->hint != REG_NONE && a->hint == REG_NONE &&
+                ir_type_is_fp((enum ir_type)ins->type) ==
+                    ir_type_is_fp((enum ir_type)x86_ins(c, ins->a)->type)) {
+                a->hint = val->hint;
             }
         }
         if (ins->b != IR_NONE) {
-            use(c, ins->b, pos);
+            use(c, ins->b, seq->pos);
         }
         if (ins->c != IR_NONE) {
-            use(c, ins->c, pos);
+            use(c, ins->c, seq->pos);
         }
     }
+}
+
+void x86_liveness(struct x86_compiler *c)
+{
+    const struct ir_unit *unit = c->unit;
+    const struct val nowhere = {.reg = REG_NONE, .hint = REG_NONE, .global = IR_NO_GLOBAL};
+    struct backward b;
+
+    c->val_count = unit->ins_count + c->target->global_count;
+    c->val = grow(c->val, &c->val_cap, c->val_count, sizeof(*c->val));
+    for (uint32_t i = 0; i < unit->ins_count; i++) {
+        c->val[i] = nowhere;
+        c->val[i].alias = i;
+    }
+    memcpy(c->val + unit->ins_count, c->entry_vals, c->target->global_count * sizeof(*c->val));
+    order_blocks(c);
+
+    c->looks = grow(c->looks, &c->looks_cap, c->seq_count, sizeof(*c->looks));
+    b.looks = c->looks;
+    b.count = 0;
+    memset(b.seen, 0, c->target->global_count * sizeof(b.seen[0]));
+    backward_pass(c, &b);
     for (unsigned g = 0; g < c->target->global_count; g++) {
-        live_until(c, x86_entry(c, g), c->prev_look[next_set[g]]);
+        log_value(&b, g, &c->val[x86_entry(c, g)]);
     }
     if (c->joins) {
         extend_over_loops(c);

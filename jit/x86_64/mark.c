@@ -77,9 +77,7 @@ void x86_mark(struct x86_compiler *c)
     c->rec_pc = c->insn_pc;
     if (c->rec_reset) {
         put(out, SIDE_RESET);
-        for (unsigned g = 0; g < c->target->global_count; g++) {
-            c->rec[g] = c->pin[g] >= 0 ? (uint32_t)c->pin[g] : SIDE_HOME;
-        }
+        memcpy(c->rec, c->entry_rec, c->target->global_count * sizeof(c->rec[0]));
         c->rec_reset = false;
     }
     count_at = out->side_size;
