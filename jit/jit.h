@@ -51,6 +51,7 @@ enum jit_thunk {
     JIT_THUNK_POLL,  /* rax = guest pc: an exit check has fired */
     JIT_THUNK_FAULT, /* as EXIT, but every global is in the state: where a recovered fault goes on
                       */
+    JIT_THUNK_FLAG_TABLE, /* data: 64 bytes from MXCSR's flags to fflags_get's, 32 bytes back */
     JIT_THUNK_COUNT
 };
 

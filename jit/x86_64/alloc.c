@@ -54,11 +54,11 @@ void x86_init_regs(struct x86_compiler *c)
     }
 }
 
-/* Whether the owner of reg is needed by no later op (nor by this one, if it is not locked). */
+/* Whether the owner of reg is needed neither by this op nor by a later one. */
 static bool idle(const struct x86_compiler *c, int reg)
 {
     ir_ref ref = c->owner[reg];
-    return ref == IR_NONE || c->val[ref].last_use < c->pos;
+    return ref == IR_NONE || c->val[ref].last_use < c->live_from;
 }
 
 static void release_slot(struct x86_compiler *c, struct val *val)
@@ -232,7 +232,7 @@ void x86_spill(struct x86_compiler *c, int reg)
     if (ref == IR_NONE) {
         return;
     }
-    if (c->val[ref].last_use >= c->pos) {
+    if (c->val[ref].last_use >= c->live_from) {
         int64_t value;
         if (!x86_const(c, ref, &value)) {
             give_memory(c, ref);

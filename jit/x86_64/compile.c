@@ -320,7 +320,7 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     }
     uint32_t block = 0;
     for (uint32_t i = 0; i < c->seq_count;) {
-        c->pos = c->seq[i].pos;
+        c->pos = c->live_from = c->seq[i].pos;
         if (c->seq[i].block != block) {
             block = c->seq[i].block;
             if (c->joins) {

@@ -39,6 +39,8 @@ enum { REG_NONE = -1, REG_FP = 16, REG_COUNT = 32, REG_STATE = RBP, XMM_TEMP = 3
     (GPR_SCRATCH | REG_BIT(RSI) | REG_BIT(RDI) | REG_BIT(R8) | REG_BIT(R9) | REG_BIT(R10) | \
      REG_BIT(R11))
 
+enum { X86_FLAG_TABLE_BACK = 64 }; /* offset of the second part of JIT_THUNK_FLAG_TABLE */
+
 enum val_mem { VAL_NOWHERE, VAL_SPILL, VAL_HOME };
 
 struct val {
@@ -49,7 +51,10 @@ struct val {
     uint8_t mem;       /* enum val_mem */
     uint8_t slot;      /* spill slot (VAL_SPILL) */
     uint8_t global;    /* the global it was last set to, or IR_NO_GLOBAL; its home where VAL_HOME */
-    bool dead;         /* nobody wants it: not emitted */
+    uint8_t uses;      /* by ops, saturating */
+    bool strong : 1;   /* the hint is where a gset wants it, not just where a user's result goes */
+    bool dead : 1;     /* nobody wants it, or its only user emits it: not emitted by itself */
+    bool nan_test : 1; /* fcmp eq x, x that only decides a callif: tested there */
 };
 
 struct seq {
@@ -93,7 +98,9 @@ struct x86_compiler {
     bool joins; /* some block has several predecessors */
 
     uint32_t pos;
-    uint32_t locked; /* registers that this op needs */
+    uint32_t live_from; /* a value whose last use is before is dead: pos, but pos + 1 where the op
+                         * has looked at the globals and only its result is still to be placed */
+    uint32_t locked;    /* registers that this op needs */
     ir_ref owner[REG_COUNT];
     ir_ref map[IR_MAX_GLOBALS];
     uint64_t slots; /* free spill slots */
@@ -265,6 +272,8 @@ bool x86_emit_exit(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
  * caller's op_done. */
 enum x86_cond x86_compare(struct x86_compiler *c, enum ir_cc cc, enum ir_type type, ir_ref a,
                           ir_ref b);
+/* Tests the operand of a val.nan_test; the condition says that it is a NaN. */
+enum x86_cond x86_nan_test(struct x86_compiler *c, const struct ir_ins *fcmp);
 
 /* Out-of-line code: the jump whose displacement is at main offset `jump_at` leads to it. Between
  * begin and end the cold buffer is current and the allocation may change; end puts the main line's

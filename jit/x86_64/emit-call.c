@@ -132,7 +132,7 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     const struct ir_helper *helper = &c->target->helpers[ins->imm];
     const ir_ref *pool = &c->unit->pool[ins->a];
     enum ir_type type = x86_ins(c, pool[0])->type;
-    bool result = ins->type != IR_VOID;
+    bool result = ins->type != IR_VOID && c->val[ref].last_use != 0;
     ir_ref otherwise = result ? x86_resolve(c, pool[2]) : IR_NONE;
     uint32_t cold_at, lost, saved = 0;
     int32_t frame;
@@ -151,7 +151,11 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     if (result && !x86_const(c, otherwise, &(int64_t){0})) {
         x86_use(c, otherwise);
     }
-    cc = x86_compare(c, (enum ir_cc)ins->cc, type, pool[0], pool[1]);
+    if (c->val[pool[0]].nan_test) {
+        cc = x86_nan_test(c, x86_ins(c, pool[0]));
+    } else {
+        cc = x86_compare(c, (enum ir_cc)ins->cc, type, pool[0], pool[1]);
+    }
     if (result) {
         d = x86_temp(c, ir_type_is_fp((enum ir_type)ins->type)); /* moves only: the flags survive */
     }

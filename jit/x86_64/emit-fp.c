@@ -185,6 +185,14 @@ static void emit_fcmp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     x86_rr8(c->a, X86_OP(1, 0, 0xb6), d, d);
 }
 
+enum x86_cond x86_nan_test(struct x86_compiler *c, const struct ir_ins *fcmp)
+{
+    int x = x86_use(c, x86_resolve(c, fcmp->a));
+
+    sse_rr(c, x86_ins(c, fcmp->a)->type == IR_F64 ? PP_66 : PP_NONE, 0x2e, x, x);
+    return X86_P;
+}
+
 static void emit_i2f(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     bool w = x86_ins(c, ins->a)->type == IR_I64;
@@ -298,30 +306,6 @@ static void emit_bitcast(struct x86_compiler *c, ir_ref ref, const struct ir_ins
     }
 }
 
-/* MXCSR flags IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5; ours NV 4, DZ 3, OF 2, UF 1, NX 0: x86's bit i,
- * below, is our bit `to`. */
-static const struct {
-    uint8_t from, to;
-} flag_bits[5] = {{0, 4}, {2, 3}, {3, 2}, {4, 1}, {5, 0}};
-
-static void move_flags(struct x86_compiler *c, int to, int from, int t, bool to_mxcsr)
-{
-    x86_alu_rr(c->a, ALU_XOR, false, to, to);
-    for (unsigned i = 0; i < 5; i++) {
-        int source = to_mxcsr ? flag_bits[i].to : flag_bits[i].from;
-        int target = to_mxcsr ? flag_bits[i].from : flag_bits[i].to;
-
-        x86_mov_rr(c->a, false, t, from);
-        x86_alu_imm(c->a, ALU_AND, false, t, 1 << source);
-        if (target > source) {
-            x86_shift_imm(c->a, SH_SHL, false, t, (unsigned)(target - source));
-        } else if (target < source) {
-            x86_shift_imm(c->a, SH_SHR, false, t, (unsigned)(source - target));
-        }
-        x86_alu_rr(c->a, ALU_OR, false, to, t);
-    }
-}
-
 #define MXCSR_SCRATCH                                                                             \
     x86_mem(RSP, -8) /* below the shadow stack; nobody else writes there between two instructions \
                       */
@@ -338,22 +322,51 @@ static void ldmxcsr(struct x86_compiler *c, int from)
     x86_rm(c->a, X86_OP(1, 0, 0xae), false, 2, MXCSR_SCRATCH);
 }
 
+/* to = the byte of the flag table's part at `part` that `index` selects. */
+static void look_up_flags(struct x86_compiler *c, int to, int index, int t, unsigned part)
+{
+    struct x86_mem byte = {.base = (int8_t)t, .index = (int8_t)index, .disp = (int32_t)part};
+
+    /* lea t, [rip + table] */
+    x86_reserve(c->a);
+    x86_opcode(c->a, 0x8d, true, false, t, 0, 0);
+    x86_u8(c->a, (t & 7) << 3 | 5);
+    x86_u32(c->a, 0);
+    x86_reloc(c, c->a->size - 4, JIT_RELOC_THUNK, JIT_THUNK_FLAG_TABLE);
+    x86_rm(c->a, X86_OP(1, 0, 0xb6), false, to, byte);
+}
+
 static void emit_control(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     int t = x86_temp(c, false), s = x86_temp(c, false), x;
 
     if (ins->op == IR_fflags_get) {
         int d = x86_def(c, ref);
-        stmxcsr(c, s);
-        move_flags(c, d, s, t, false);
+
+        stmxcsr(c, d);
+        x86_alu_imm(c->a, ALU_AND, false, d, 0x3f);
+        look_up_flags(c, d, d, t, 0);
         return;
     }
     x = x86_use(c, x86_resolve(c, ins->a));
     int m = x86_temp(c, false);
     stmxcsr(c, m);
     if (ins->op == IR_fflags_set) {
-        x86_alu_imm(c->a, ALU_AND, false, m, ~0x3f);
-        move_flags(c, s, x, t, true);
+        uint32_t same;
+
+        /* writing the register waits for all arithmetic: mostly the flags are what they are to be
+         */
+        x86_mov_rr(c->a, false, s, x);
+        x86_alu_imm(c->a, ALU_AND, false, s, 0x1f);
+        look_up_flags(c, s, s, t, X86_FLAG_TABLE_BACK);
+        x86_mov_rr(c->a, false, t, m);
+        x86_alu_imm(c->a, ALU_AND, false, t, ~0x3d); /* DE is nobody's */
+        x86_alu_rr(c->a, ALU_OR, false, s, t);
+        x86_alu_rr(c->a, ALU_CMP, false, s, m);
+        same = x86_jcc(c->a, X86_E);
+        ldmxcsr(c, s);
+        x86_patch(c->a, same, c->a->size);
+        return;
     } else {
         /* modes 0 1 2 3 are x86's 0 3 1 2: -mode & 3 is 0 3 2 1; the upper two are swapped by xor 3
          */

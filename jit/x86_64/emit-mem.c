@@ -71,6 +71,9 @@ static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
 
     x86_mark(c);
     x86_consume(c, x86_resolve(c, ins->a));
+    /* if the load faults, its destination still holds what it held: even what only the fault needs
+     */
+    c->live_from = c->pos + 1;
     d = x86_def(c, ref);
     x86_mark_here(c);
     if (ins->type == IR_F64) {

@@ -1,15 +1,16 @@
 /*
  * Order, positions and liveness.
  *
- * One forward pass lines the ops up: blocks in order, but a cold block that only leaves the unit stands right behind
- * the branch to it and shares the branch's position. It also resolves aliases: trunc, and zext of what is zero-extended
- * already, are the value that they name. A backward pass finds each value's last use, and the ops nobody
- * wants. Besides the ops that name it, a value is used by whoever looks at the globals while it is the current value of
- * one: of the looks between two gsets of a global the last one counts. Looks are numbered as the backward pass meets
- * them; seen[] remembers for each global how many there had been at its gset.
+ * One forward pass lines the ops up: blocks in order, but a cold block that only leaves the unit
+ * stands right behind the branch to it and shares the branch's position. It also resolves aliases:
+ * trunc, and zext of what is zero-extended already, are the value that they name. A backward pass
+ * finds each value's last use, and the ops nobody wants. Besides the ops that name it, a value is
+ * used by whoever looks at the globals while it is the current value of one: of the looks between
+ * two gsets of a global the last one counts. Looks are numbered as the backward pass meets them;
+ * seen[] remembers for each global how many there had been at its gset.
  *
- * Where blocks meet, every block's end is such a look (join.c brings the globals home there), and values that live into a
- * loop live to its end.
+ * Where blocks meet, every block's end is such a look (join.c brings the globals home there), and
+ * values that live into a loop live to its end.
  */
 #include <string.h>
 #include "jit/x86_64/compile.h"
@@ -23,10 +24,10 @@ enum { LOOKS = 1, PURE = 2, POOL = 4, EXITS = 8, ENDS = 16 };
 
 /* What the passes ask of an op, in one byte. */
 static const uint8_t kind[IR_OP_COUNT] = {
-#define OP(name, result, args, effects)                                                          \
-    [IR_##name] = (HAS(effects, 'F') || HAS(effects, 'E') || HAS(effects, 'T') ? LOOKS : 0) |    \
-                  (sizeof(effects) == 1 && !HAS(result, '-') ? PURE : 0) |                       \
-                  (HAS(args, 'P') ? POOL : 0) | (HAS(effects, 'E') ? EXITS : 0) |                \
+#define OP(name, result, args, effects)                                                       \
+    [IR_##name] = (HAS(effects, 'F') || HAS(effects, 'E') || HAS(effects, 'T') ? LOOKS : 0) | \
+                  (sizeof(effects) == 1 && !HAS(result, '-') ? PURE : 0) |                    \
+                  (HAS(args, 'P') ? POOL : 0) | (HAS(effects, 'E') ? EXITS : 0) |             \
                   (HAS(effects, 'E') || HAS(effects, 'T') ? ENDS : 0),
 #include "jit/ir/ops.def"
 #undef OP
@@ -84,8 +85,7 @@ static inline void append(struct x86_compiler *c, ir_ref ref, uint32_t block, bo
         (ins->op == IR_zext && c->options->fuse && zero_extends(x86_ins(c, ins->a)))) {
         c->val[ref].alias = c->val[ins->a].alias;
     }
-    c->seq[c->seq_count++] =
-        (struct seq){.ref = ref, .pos = c->pos, .block = block, .side = side};
+    c->seq[c->seq_count++] = (struct seq){.ref = ref, .pos = c->pos, .block = block, .side = side};
 }
 
 static void order_block(struct x86_compiler *c, uint32_t number)
@@ -120,6 +120,7 @@ static inline struct val *use(struct x86_compiler *c, ir_ref ref, uint32_t pos)
     if (pos > val->last_use) {
         val->last_use = pos;
     }
+    val->uses += val->uses != UINT8_MAX;
     return val;
 }
 
@@ -258,7 +259,7 @@ static void order_blocks(struct x86_compiler *c)
 
 /* The backward pass. */
 struct backward {
-    uint32_t *looks;  /* positions of the looks met so far */
+    uint32_t *looks; /* positions of the looks met so far */
     uint32_t count;
     uint32_t seen[IR_MAX_GLOBALS]; /* per global: how many looks came behind its next gset */
 };
@@ -292,13 +293,26 @@ static void global_op(struct x86_compiler *c, struct backward *b, const struct s
         if (ins->op == IR_gset || c->pin[g] >= 0) {
             log_value(b, g, val);
         }
-        if (ins->op == IR_gset && val->hint == REG_NONE && c->options->pin) {
+        if (ins->op == IR_gset && !val->strong && c->options->pin && c->pin[g] >= 0) {
             val->hint = c->pin[g];
+            val->strong = true;
         }
         b->seen[g] = b->count;
     }
     if (ins->op == IR_gget && seq->pos > c->val[x86_entry(c, g)].last_use) {
         c->val[x86_entry(c, g)].last_use = seq->pos;
+    }
+}
+
+/* `callif eq (fcmp eq v, v), 0`: a test for NaN, one compare and the parity flag. */
+static void find_nan_test(struct x86_compiler *c, const struct ir_ins *callif)
+{
+    const ir_ref *pool = &c->unit->pool[callif->a];
+    const struct ir_ins *test = x86_ins(c, pool[0]), *zero = x86_ins(c, pool[1]);
+
+    if (callif->cc == IR_EQ && test->op == IR_fcmp && test->cc == IR_FEQ && test->a == test->b &&
+        zero->op == IR_const && zero->imm == 0 && c->val[pool[0]].uses == 0) {
+        c->val[pool[0]].nan_test = true;
     }
 }
 
@@ -324,6 +338,14 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             val->dead = true;
             continue;
         }
+        if (val->nan_test) {
+            if (val->uses == 1) {
+                val->dead = true;
+                use(c, ins->a, val->last_use); /* where the callif is */
+                continue;
+            }
+            val->nan_test = false;
+        }
         if (k & LOOKS) {
             if (c->joins && k & ENDS && !seq->side) {
                 forget_all(c, b);
@@ -340,16 +362,22 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             }
         }
         if (k & POOL) {
+            if (ins->op == IR_callif && c->options->fuse) {
+                find_nan_test(c, ins);
+            }
             for (unsigned n = 0; n < ins->b; n++) {
                 use(c, unit->pool[ins->a + n], seq->pos);
             }
             continue;
         }
+        if (ins->op == IR_fma && val->hint != REG_NONE && c->val[ins->c].hint == REG_NONE) {
+            c->val[ins->c].hint = val->hint; /* the addend is what the result overwrites */
+        }
         if (ins->a != IR_NONE) {
             struct val *a = use(c, ins->a, seq->pos);
 
             /* the result often takes the register of its first operand: let both want the same */
-            if (val->hint != REG_NONE && a->hint == REG_NONE &&
+            if (ins->op != IR_fma && val->hint != REG_NONE && a->hint == REG_NONE &&
                 ir_type_is_fp((enum ir_type)ins->type) ==
                     ir_type_is_fp((enum ir_type)x86_ins(c, ins->a)->type)) {
                 a->hint = val->hint;

@@ -92,6 +92,22 @@ static void resolve(struct thunks *t, const void *hook, uint32_t out)
     x86_rr(a, 0xff, false, 4, RAX);
 }
 
+/* Flags of MXCSR: IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5. Ours: NV 4, DZ 3, OF 2, UF 1, NX 0. DE is
+ * lost. */
+static void flag_table(struct thunks *t)
+{
+    for (unsigned m = 0; m < 64; m++) {
+        x86_reserve(&t->a);
+        x86_u8(&t->a, (m & 1) << 4 | (m >> 2 & 1) << 3 | (m >> 3 & 1) << 2 | (m >> 4 & 1) << 1 |
+                          (m >> 5 & 1));
+    }
+    for (unsigned f = 0; f < 32; f++) {
+        x86_reserve(&t->a);
+        x86_u8(&t->a, (f >> 4 & 1) | (f >> 3 & 1) << 2 | (f >> 2 & 1) << 3 | (f >> 1 & 1) << 4 |
+                          (f & 1) << 5);
+    }
+}
+
 void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *layout,
                     const struct jit_x86_hooks *hooks, struct jit_code *code,
                     uint32_t offset[JIT_THUNK_COUNT])
@@ -138,6 +154,9 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     x86_store(a, true, RAX, state(&t, hooks->pc_offset));
     x86_mov_rr(a, true, RSI, RAX);
     resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT]);
+
+    offset[JIT_THUNK_FLAG_TABLE] = a->size;
+    flag_table(&t);
 
     free(code->bytes);
     code->bytes = a->base;

@@ -3,7 +3,7 @@
  *
  * User mode has two families of CSRs: the floating-point ones and the read-only counters. The
  * accrued flags are the union of the state's `fflags` and the host's sticky flags; writing them
- * puts the new value into the state and clears the host's. frm is in the state, and the host's
+ * puts the new value into the host's and clears the state's. frm is in the state, and the host's
  * rounding mode follows it where the host has that mode; otherwise RV_MODE_FRM_SOFT is part of the
  * mode word, and units made for it round in software. A change of the mode word leaves for the run
  * loop.
@@ -71,9 +71,10 @@ static ir_ref read_fflags(struct rv_trans *t)
 
 static void write_fflags(struct rv_trans *t, ir_ref value)
 {
-    value = ir_bini(t->b, IR_and, value, 31);
-    ir_cpu_store(t->b, IR_M32, offsetof(struct riscv_cpu, fflags), value);
-    ir_fflags_set(t->b, ir_i32(t->b, 0));
+    /* all of them go to the host: code that reads the flags, compares and writes them back (as
+     * compilers do for comparisons that must not raise) then finds nothing to change there */
+    ir_cpu_store(t->b, IR_M32, offsetof(struct riscv_cpu, fflags), ir_i32(t->b, 0));
+    ir_fflags_set(t->b, ir_bini(t->b, IR_and, value, 31));
 }
 
 static ir_ref read_frm(struct rv_trans *t)
