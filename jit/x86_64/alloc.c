@@ -481,14 +481,15 @@ static void abandon(struct x86_compiler *c, unsigned global)
 {
     ir_ref old = c->map[global];
     struct val *val = &c->val[old];
+    bool dies = x86_dies(c, old);
 
     if (val->mem == VAL_HOME && val->global == global) {
-        if (val->last_use > c->pos && val->reg == REG_NONE) {
+        if (!dies && val->reg == REG_NONE) {
             x86_use(c, old);
         }
         x86_val(c, old)->mem = VAL_NOWHERE;
     }
-    if (c->val[old].last_use <= c->pos) {
+    if (dies) {
         if (c->val[old].reg != REG_NONE && c->owner[c->val[old].reg] == old) {
             release_reg(c, c->val[old].reg);
         }
