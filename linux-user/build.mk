@@ -23,6 +23,5 @@ src-linux-user += linux-user/syscall-process.c
 src-linux-user += linux-user/syscall-signal.c
 src-linux-user += linux-user/syscall-wait.c
 src-linux-user += linux-user/thread.c
-src-linux-user += linux-user/exec.c
 
 check-tests += tests/options/run

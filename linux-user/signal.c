@@ -155,7 +155,7 @@ static void host_handler(int signo, siginfo_t *info, void *opaque)
 
     if (slot >= 0 && is_fault(signo, info->si_code)) {
         if (!(t && tcg_handle_fault(t->cpu, signo, info, context)) &&
-            !mem_guest_fixup(signo, info->si_code, context)) {
+            !mem_guest_fixup(signo, info, context)) {
             report_own_fault(signo, info, context);
         }
         return;

@@ -255,8 +255,17 @@ _Noreturn static void exit_host(int status)
     }
 }
 
+static void robust_exit_one(void *opaque, struct user_thread *t)
+{
+    robust_exit(t);
+}
+
 _Noreturn void thread_exit_group(struct user_thread *t, int status)
 {
+    /* Without a guest base the kernel has the lists, and walks them when the threads are gone. */
+    if (mem_guest_base != 0 && !t->vfork_child) {
+        thread_each(robust_exit_one, NULL);
+    }
     if (log_enabled(LOG_STATS) && !t->vfork_child) {
         tcg_print_stats();
     }

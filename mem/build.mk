@@ -8,6 +8,3 @@ src-mem += mem/ram.c
 src-mem += mem/region.c
 src-mem += mem/space.c
 src-mem += mem/view.c
-
-unit-tests += mem_guest
-unit-libs-mem_guest := mem util

@@ -4,8 +4,9 @@
  * Each access is inline assembly whose instructions that may fault are listed in the section
  * mem_fixups: pairs of 32-bit offsets (from the pair's own words, so that the table needs no
  * relocation) of a faulting instruction and of where to go on. mem_guest_fixup() looks the fault's
- * rip up there, puts signal number and si_code into r11d and r10d, which every routine below
- * declares as outputs, and moves rip. The table has a handful of rows; a linear search will do.
+ * rip up there, puts signal number, si_code and si_addr into r11d, r10d and r9, which every routine
+ * below declares as outputs, and moves rip. The table has a handful of rows; a linear search will
+ * do.
  *
  * Rejected: sigsetjmp around memcpy (costs a save at each access, and loses MXCSR), and
  * process_vm_readv on ourselves (a system call at each access, and forbidden in some containers).
@@ -39,9 +40,12 @@ extern const struct fixup __start_mem_fixups[], __stop_mem_fixups[];
 /* What a fault leaves behind; signal is 0 without one. */
 struct fault {
     int signal, code;
+    uint64_t address; /* the host's; 0 where it tells none */
 };
 
-bool mem_guest_fixup(int signal, int code, ucontext_t *context)
+static _Thread_local uint64_t fault_address;
+
+bool mem_guest_fixup(int signal, const siginfo_t *info, ucontext_t *context)
 {
     greg_t *regs = context->uc_mcontext.gregs;
     uint64_t rip = (uint64_t)regs[REG_RIP];
@@ -49,7 +53,8 @@ bool mem_guest_fixup(int signal, int code, ucontext_t *context)
     for (const struct fixup *f = __start_mem_fixups; f < __stop_mem_fixups; f++) {
         if (rip == (uint64_t)&f->at + (uint64_t)(int64_t)f->at) {
             regs[REG_R11] = signal;
-            regs[REG_R10] = code;
+            regs[REG_R10] = info->si_code;
+            regs[REG_R9] = (greg_t)(uintptr_t)info->si_addr;
             regs[REG_RIP] = (greg_t)((uint64_t)&f->go_on + (uint64_t)(int64_t)f->go_on);
             return true;
         }
@@ -59,12 +64,13 @@ bool mem_guest_fixup(int signal, int code, ucontext_t *context)
 
 #define FAULT_REGISTERS                                 \
     register uint32_t fault_signal_ __asm__("r11") = 0; \
-    register uint32_t fault_code_ __asm__("r10") = 0
-#define FAULT_OUTPUTS "+r"(fault_signal_), "+r"(fault_code_)
-#define FAULT_RESULT                                           \
-    (struct fault)                                             \
-    {                                                          \
-        .signal = (int)fault_signal_, .code = (int)fault_code_ \
+    register uint32_t fault_code_ __asm__("r10") = 0;   \
+    register uint64_t fault_address_ __asm__("r9") = 0
+#define FAULT_OUTPUTS "+r"(fault_signal_), "+r"(fault_code_), "+r"(fault_address_)
+#define FAULT_RESULT                                                                      \
+    (struct fault)                                                                        \
+    {                                                                                     \
+        .signal = (int)fault_signal_, .code = (int)fault_code_, .address = fault_address_ \
     }
 
 #define LOAD(suffix, type, constraint, operand)                           \
@@ -133,11 +139,13 @@ static int copy(void *to, const void *from, size_t size)
     return fault_signal_ == 0 && fault_code_ == 0 ? 0 : -EFAULT;
 }
 
-static int report(struct fault fault, int *signal, int *code)
+static int report(struct fault fault, uint64_t start, int *signal, int *code)
 {
     if (fault.signal == 0) {
         return 0;
     }
+    /* x86-64 does not tell an address that is not canonical. */
+    fault_address = fault.address == 0 ? start : fault.address - mem_guest_base;
     if (signal != NULL) {
         *signal = fault.signal;
     }
@@ -154,13 +162,13 @@ int mem_guest_load(uint64_t guest_from, unsigned size, uint64_t *value, int *fau
 
     switch (size) {
     case 1:
-        return report(load_1(from, value), fault_signal, fault_code);
+        return report(load_1(from, value), guest_from, fault_signal, fault_code);
     case 2:
-        return report(load_2(from, value), fault_signal, fault_code);
+        return report(load_2(from, value), guest_from, fault_signal, fault_code);
     case 4:
-        return report(load_4(from, value), fault_signal, fault_code);
+        return report(load_4(from, value), guest_from, fault_signal, fault_code);
     case 8:
-        return report(load_8(from, value), fault_signal, fault_code);
+        return report(load_8(from, value), guest_from, fault_signal, fault_code);
     default:
         return -EINVAL;
     }
@@ -173,13 +181,13 @@ int mem_guest_store(uint64_t guest_to, unsigned size, uint64_t value, int *fault
 
     switch (size) {
     case 1:
-        return report(store_1(to, value), fault_signal, fault_code);
+        return report(store_1(to, value), guest_to, fault_signal, fault_code);
     case 2:
-        return report(store_2(to, value), fault_signal, fault_code);
+        return report(store_2(to, value), guest_to, fault_signal, fault_code);
     case 4:
-        return report(store_4(to, value), fault_signal, fault_code);
+        return report(store_4(to, value), guest_to, fault_signal, fault_code);
     case 8:
-        return report(store_8(to, value), fault_signal, fault_code);
+        return report(store_8(to, value), guest_to, fault_signal, fault_code);
     default:
         return -EINVAL;
     }
@@ -192,16 +200,21 @@ int mem_guest_cas(uint64_t guest_at, unsigned size, uint64_t expected, uint64_t 
 
     switch (size) {
     case 1:
-        return report(cas_1(at, expected, desired, old), fault_signal, fault_code);
+        return report(cas_1(at, expected, desired, old), guest_at, fault_signal, fault_code);
     case 2:
-        return report(cas_2(at, expected, desired, old), fault_signal, fault_code);
+        return report(cas_2(at, expected, desired, old), guest_at, fault_signal, fault_code);
     case 4:
-        return report(cas_4(at, expected, desired, old), fault_signal, fault_code);
+        return report(cas_4(at, expected, desired, old), guest_at, fault_signal, fault_code);
     case 8:
-        return report(cas_8(at, expected, desired, old), fault_signal, fault_code);
+        return report(cas_8(at, expected, desired, old), guest_at, fault_signal, fault_code);
     default:
         return -EINVAL;
     }
+}
+
+uint64_t mem_guest_fault_address(void)
+{
+    return fault_address;
 }
 
 int mem_guest_read(void *to, uint64_t guest_from, size_t size)

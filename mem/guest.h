@@ -7,6 +7,7 @@
 #ifndef TINAMOU_MEM_GUEST_H
 #define TINAMOU_MEM_GUEST_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,12 +49,16 @@ int mem_guest_store(uint64_t guest_to, unsigned size, uint64_t value, int *fault
 int mem_guest_cas(uint64_t guest_at, unsigned size, uint64_t expected, uint64_t desired,
                   uint64_t *old, int *fault_signal, int *fault_code);
 
+/* After one of the three has failed on this thread: the guest address of the first byte that could
+ * not be accessed, which for an access over the end of a page may be the next page's first. */
+uint64_t mem_guest_fault_address(void);
+
 /* Length of a NUL-terminated string at guest_from, or -EFAULT, or -ENAMETOOLONG if it is longer
  * than max. */
 int64_t mem_guest_strlen(uint64_t guest_from, size_t max);
 
 /* From a host signal handler: if the fault hit one of the accesses above, makes it return its error
  * and returns true. */
-bool mem_guest_fixup(int signal, int code, ucontext_t *context);
+bool mem_guest_fixup(int signal, const siginfo_t *info, ucontext_t *context);
 
 #endif

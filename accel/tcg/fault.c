@@ -88,7 +88,7 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
     struct tcg_unit *unit;
     int code = info->si_code;
 
-    if (mem_guest_fixup(signal, code, context)) {
+    if (mem_guest_fixup(signal, info, context)) {
         return true;
     }
     if (!cpu || tcg.interp || (signal != SIGSEGV && signal != SIGBUS)) {

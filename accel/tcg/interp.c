@@ -66,7 +66,7 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
         result = interp_run(unit->ir, cpu, &memory, &leave);
         tcg_set_pc(cpu, leave.pc);
         if (result == -EFAULT) {
-            cpu->exit_arg = leave.fault_address;
+            cpu->exit_arg = mem_guest_fault_address();
             cpu->exit_signal = leave.fault_signal;
             cpu->exit_code = leave.fault_code;
             tcg.stats.faults++;

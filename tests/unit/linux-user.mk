@@ -1,6 +1,6 @@
-unit-tests += user_regions user_mm user_elf user_path user_vdso
-unit-libs-user_regions := linux-user util
-unit-libs-user_mm := linux-user mem util
-unit-libs-user_elf := linux-user util
-unit-libs-user_path := linux-user mem util
-unit-libs-user_vdso := linux-user tcg riscv cpu mem jit util
+unit-tests += user-regions user-mm user-elf user-path user-vdso
+unit-libs-user-regions := linux-user util
+unit-libs-user-mm := linux-user mem util
+unit-libs-user-elf := linux-user util
+unit-libs-user-path := linux-user mem util
+unit-libs-user-vdso := linux-user tcg riscv cpu mem jit util

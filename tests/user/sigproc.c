@@ -63,7 +63,7 @@ static void test_defaults(void)
                                 SIGPIPE, SIGALRM, SIGTERM, SIGSTKFLT, SIGXCPU, SIGXFSZ,
                                 SIGPROF, SIGIO,   SIGPWR,  SIGSYS,    34,      64};
     static const int ignored[] = {SIGCHLD, SIGURG, SIGWINCH, SIGCONT};
-    int status, bad = 0;
+    int status, bad = 0, gate[2];
     pid_t pid;
 
     signal(SIGCHLD, SIG_DFL);
@@ -108,15 +108,22 @@ static void test_defaults(void)
     }
     waitpid(pid, &status, 0);
     ok(WIFSIGNALED(status) && WTERMSIG(status) == SIGSEGV, "so does one with its signal blocked");
+    /* Continued, it waits: a child that has ended reports its end only, not that it went on. */
+    ok(pipe(gate) == 0, "pipe");
     if (!(pid = fork())) {
+        char c;
+
+        close(gate[1]);
         raise(SIGSTOP);
-        _exit(5);
+        _exit(read(gate[0], &c, 1) == 0 ? 5 : 6);
     }
+    close(gate[0]);
     waitpid(pid, &status, WUNTRACED);
     ok(WIFSTOPPED(status) && WSTOPSIG(status) == SIGSTOP, "SIGSTOP stops");
     kill(pid, SIGCONT);
     waitpid(pid, &status, WCONTINUED);
     ok(WIFCONTINUED(status), "SIGCONT continues");
+    close(gate[1]);
     waitpid(pid, &status, 0);
     is(WEXITSTATUS(status), 5, "to its end");
 }

@@ -16,7 +16,7 @@ static volatile unsigned fixed;
 
 static void handler(int signo, siginfo_t *info, void *context)
 {
-    if (!mem_guest_fixup(signo, info->si_code, context)) {
+    if (!mem_guest_fixup(signo, info, context)) {
         static const char text[] = "not ok - a fault outside the accesses\n";
         (void)!write(1, text, sizeof(text) - 1);
         _exit(1);
@@ -141,6 +141,19 @@ int main(void)
     tap_ok(mem_guest_load(mem_guest_address(page + PAGE), 4, &value, &signo, &code) == -EFAULT &&
                signo == SIGSEGV && code == SEGV_MAPERR,
            "an unmapped page reports SEGV_MAPERR");
+    tap_ok(mem_guest_fault_address() == mem_guest_address(page + PAGE), "and its address");
+    bool split = true;
+    for (unsigned size = 2; size <= 8; size *= 2) {
+        const uint64_t end = mem_guest_address(page + PAGE);
+        split &= mem_guest_load(end - 1, size, &value, NULL, NULL) == -EFAULT &&
+                 mem_guest_fault_address() == end;
+        split &= mem_guest_store(end - size + 1, size, 0, NULL, NULL) == -EFAULT &&
+                 mem_guest_fault_address() == end;
+    }
+    tap_ok(split, "an access that runs into it reports its first byte");
+    tap_ok(mem_guest_load(UINT64_C(1) << 60, 4, &value, NULL, NULL) == -EFAULT &&
+               mem_guest_fault_address() == UINT64_C(1) << 60,
+           "an address that is not canonical is reported as it is");
 
     int fd = memfd_create("empty", 0);
     (void)!ftruncate(fd, PAGE);
