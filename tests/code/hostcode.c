@@ -64,11 +64,12 @@ static unsigned fetch(void *opaque, uint64_t pc, void *bytes, unsigned length)
 /* ---- names ----------------------------------------------------------------------------------- */
 
 static const char *const thunk_names[JIT_THUNK_COUNT] = {
-    [JIT_THUNK_ENTER] = "enter", [JIT_THUNK_EXIT] = "exit", [JIT_THUNK_LINK] = "link",
+    [JIT_THUNK_ENTER] = "enter",   [JIT_THUNK_EXIT] = "exit", [JIT_THUNK_LINK] = "link",
     [JIT_THUNK_LOOKUP] = "lookup", [JIT_THUNK_MISS] = "miss", [JIT_THUNK_POLL] = "poll",
     [JIT_THUNK_FAULT] = "fault",
 };
 
+/* clang-format off */
 static const struct {
     const char *name;
     size_t offset, size;
@@ -92,6 +93,7 @@ static const struct {
     FIELD(reserved_value),
 #undef FIELD
 };
+/* clang-format on */
 
 static void name_state(int64_t offset, char *text, size_t size)
 {
@@ -220,8 +222,8 @@ static unsigned list(uint32_t *labels, unsigned *count, bool print)
 
     for (uint32_t at = 0; at < code->main_size;) {
         char text[DISAS_TEXT_MAX], name[96];
-        size_t n = disas_one(DISAS_X86_64, code->bytes + at, code->main_size - at, at, text,
-                             sizeof(text));
+        size_t n =
+            disas_one(DISAS_X86_64, code->bytes + at, code->main_size - at, at, text, sizeof(text));
         uint32_t end = at + (n ? (uint32_t)n : 1);
         int64_t to = jump_target(text);
 
