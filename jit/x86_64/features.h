@@ -17,4 +17,7 @@ const struct jit_x86_features *jit_x86_features(void);
 /* For tests: pretend a host without any of them (true), or go back to what was probed. */
 void jit_x86_features_baseline(bool baseline);
 
+/* For tests that look at code without running it: a host with exactly these. */
+void jit_x86_features_pretend(const struct jit_x86_features *pretended);
+
 #endif
