@@ -57,12 +57,15 @@ struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
     struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
+    struct tcg_cold *cold;  /* cold.c */
     _Atomic bool in_code;   /* runs generated code, or may look at units */
 };
 
 #define TCG_COUNTERS(X)                                             \
     X(units, "units translated")                                    \
     X(guest_insns, "guest instructions translated")                 \
+    X(cold_units, "units interpreted at their first run")           \
+    X(cold_insns, "guest instructions in them")                     \
     X(guest_bytes, "bytes of guest code translated")                \
     X(ir_ops, "IR ops built")                                       \
     X(host_bytes, "bytes of host code, cold code included")         \
@@ -146,12 +149,26 @@ void tcg_remember_code(
 struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc);
 /* Builds the optimised IR of the unit at pc into tcg.unit, and logs it. */
 void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request);
+unsigned tcg_fetch(void *opaque, uint64_t pc, void *bytes,
+                   unsigned length); /* cpu_translate.fetch */
 void tcg_log_ir(const struct ir_unit *unit, const char *title);
 
 /* interp.c: the run loop of the interpreter. */
 enum cpu_exit tcg_run_interp(struct cpu *cpu);
+/* Runs one unit. True if the vCPU is to leave for its driver, with the reason in *result. */
+bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result);
+
+/* cold.c: code that runs for the first time. */
+bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);
+void tcg_warm(const struct cpu *cpu, uint64_t pc); /* it is not cold any more */
+/* Interprets from pc to the next branch and makes it warm; may do just the latter. As
+ * tcg_interpret(). */
+bool tcg_run_cold(struct cpu *cpu, uint64_t pc, enum cpu_exit *result);
+void tcg_cold_free(struct tcg_cpu *self);
 
 /* tcg.c */
+/* What the reason for which a unit was left asks of us. True if the driver must be told. */
+bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result);
 static inline uint64_t tcg_pc(const struct cpu *cpu)
 {
     return *(const uint64_t *)((const char *)cpu + cpu->ops->pc_offset);
@@ -162,7 +179,7 @@ static inline void tcg_set_pc(struct cpu *cpu, uint64_t pc)
 }
 /* Takes back a kick: generated code runs on. True if there was one. */
 bool tcg_take_kick(struct cpu *cpu);
-void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit); /* -d exec, -d cpu */
+void tcg_log_exec(const struct cpu *cpu, uint64_t pc); /* -d exec, -d cpu */
 void tcg_forget_jumps(struct tcg_cpu *self); /* empties the jump cache; its own thread only */
 void tcg_drop_at(struct cpu *cpu,
                  uint64_t pc); /* the unit there, if any, is not to be found again */

@@ -28,16 +28,32 @@ static int cas(void *opaque, uint64_t address, unsigned size, uint64_t expected,
 
 static const struct interp_memory memory = {.load = load, .store = store, .cas = cas};
 
+bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result)
+{
+    struct interp_exit leave;
+
+    if (interp_run(unit, cpu, &memory, &leave) == -EFAULT) {
+        tcg_set_pc(cpu, leave.pc);
+        cpu->exit_arg = mem_guest_fault_address();
+        cpu->exit_signal = leave.fault_signal;
+        cpu->exit_code = leave.fault_code;
+        __atomic_fetch_add(&tcg.stats.faults, 1, __ATOMIC_RELAXED);
+        *result = CPU_EXIT_MEM_FAULT;
+        return true;
+    }
+    tcg_set_pc(cpu, leave.pc);
+    return leave.op == IR_exit_loop && tcg_leave(cpu, leave.reason, result);
+}
+
 enum cpu_exit tcg_run_interp(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
+    enum cpu_exit result;
 
     for (;;) {
-        struct interp_exit leave;
         struct tcg_unit *unit;
         struct cpu_jump *jump;
         uint64_t pc = tcg_pc(cpu);
-        int result;
 
         if (atomic_load(&cpu->kicked) && tcg_take_kick(cpu)) {
             tcg.stats.exits_kick++;
@@ -62,33 +78,9 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
                 return CPU_EXIT_ILLEGAL;
             }
         }
-        tcg_log_exec(cpu, unit);
-        result = interp_run(unit->ir, cpu, &memory, &leave);
-        tcg_set_pc(cpu, leave.pc);
-        if (result == -EFAULT) {
-            cpu->exit_arg = mem_guest_fault_address();
-            cpu->exit_signal = leave.fault_signal;
-            cpu->exit_code = leave.fault_code;
-            tcg.stats.faults++;
-            return CPU_EXIT_MEM_FAULT;
-        }
-        if (leave.op != IR_exit_loop) {
-            continue;
-        }
-        switch (leave.reason) {
-        case CPU_EXIT_NONE:
-            break;
-        case CPU_EXIT_FENCE_CODE:
-            tcg_flush_changed(0, UINT64_MAX);
-            break;
-        case CPU_EXIT_MODE:
-            tcg_forget_jumps(self);
-            break;
-        case CPU_EXIT_FETCH_FAULT:
-            tcg_drop_at(cpu, leave.pc);
-            return CPU_EXIT_FETCH_FAULT;
-        default:
-            return (enum cpu_exit)leave.reason;
+        tcg_log_exec(cpu, unit->pc);
+        if (tcg_interpret(cpu, unit->ir, &result)) {
+            return result;
         }
     }
 }

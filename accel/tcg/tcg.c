@@ -52,12 +52,12 @@ void tcg_drop_at(struct cpu *cpu, uint64_t pc)
     lock_release(&tcg.lock);
 }
 
-void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit)
+void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
 {
     unsigned column = 0;
 
     if (log_enabled(LOG_EXEC)) {
-        log_printf("exec %#llx\n", (unsigned long long)unit->pc);
+        log_printf("exec %#llx\n", (unsigned long long)pc);
     }
     if (!log_enabled(LOG_CPU)) {
         return;
@@ -73,11 +73,12 @@ void tcg_log_exec(const struct cpu *cpu, const struct tcg_unit *unit)
     }
 }
 
+/* For generated code: NULL if the run loop is to see to it. */
 static struct tcg_unit *unit_for(struct cpu *cpu, uint64_t pc)
 {
     struct tcg_unit *unit = tcg_find_locked(pc, cpu->mode);
 
-    return unit ? unit : tcg_translate_locked(cpu, pc);
+    return unit || tcg_is_cold(cpu, pc) ? unit : tcg_translate_locked(cpu, pc);
 }
 
 /* Called by generated code, on its stack. */
@@ -283,6 +284,7 @@ static void cpu_destroy(struct cpu *cpu)
     *p = self->next;
     lock_release(&tcg.lock);
     munmap(self->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
+    tcg_cold_free(self);
     free(self);
     free(cpu);
 }
@@ -330,15 +332,49 @@ static void begin_code(struct tcg_cpu *self)
     }
 }
 
+bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
+{
+    *result = (enum cpu_exit)reason;
+    switch (reason) {
+    case CPU_EXIT_NONE:
+    case TCG_EXIT_LOOKUP:
+        return false;
+    case TCG_EXIT_POLL:
+        if (!atomic_load(&cpu->kicked)) {
+            tcg.stats.exits_depth++;
+        }
+        return false;
+    case CPU_EXIT_FENCE_CODE:
+        tcg_flush_changed(0, UINT64_MAX);
+        return false;
+    case CPU_EXIT_MODE:
+        tcg_forget_jumps(cpu->accel);
+        return false;
+    case CPU_EXIT_FETCH_FAULT:
+        tcg_drop_at(cpu, tcg_pc(cpu)); /* the page may be mapped next time */
+        tcg.stats.exits_other++;
+        return true;
+    case CPU_EXIT_SYSCALL:
+        tcg.stats.exits_syscall++;
+        return true;
+    default:
+        tcg.stats.exits_other++;
+        return true;
+    }
+}
+
 static enum cpu_exit run_host(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
     void (*enter)(void *, const void *) =
         (void (*)(void *, const void *))(tcg_code_rx + tcg.thunk[JIT_THUNK_ENTER]);
+    enum cpu_exit result;
 
     cpu->normal_stack_limit = (uint64_t)__builtin_frame_address(0) - SHADOW_STACK_SIZE;
     for (;;) {
+        uint64_t pc = tcg_pc(cpu);
         struct tcg_unit *unit;
+        bool cold;
 
         if (tcg_take_kick(cpu) && !atomic_load(&tcg.stop)) {
             tcg.stats.exits_kick++;
@@ -346,42 +382,30 @@ static enum cpu_exit run_host(struct cpu *cpu)
         }
         begin_code(self);
         lock_acquire(&tcg.lock);
-        unit = unit_for(cpu, tcg_pc(cpu));
+        unit = tcg_find_locked(pc, cpu->mode);
+        cold = !unit && tcg_is_cold(cpu, pc);
+        if (!unit && !cold) {
+            unit = tcg_translate_locked(cpu, pc);
+        }
         lock_release(&tcg.lock);
-        if (!unit) {
+        if (unit) {
+            tcg_log_exec(cpu, pc);
+            cpu->exit_reason = CPU_EXIT_NONE;
+            enter(cpu, tcg_code_rx + unit->code);
             atomic_store(&self->in_code, false);
+            if (tcg_leave(cpu, cpu->exit_reason, &result)) {
+                return result;
+            }
+            continue;
+        }
+        atomic_store(&self->in_code, false);
+        if (!cold) {
             reset_cache(self);
             continue;
         }
-        tcg_log_exec(cpu, unit);
-        cpu->exit_reason = CPU_EXIT_NONE;
-        enter(cpu, tcg_code_rx + unit->code);
-        atomic_store(&self->in_code, false);
-
-        switch (cpu->exit_reason) {
-        case TCG_EXIT_LOOKUP:
-            break;
-        case TCG_EXIT_POLL:
-            if (!atomic_load(&cpu->kicked)) {
-                tcg.stats.exits_depth++;
-            }
-            break;
-        case CPU_EXIT_FENCE_CODE:
-            tcg_flush_changed(0, UINT64_MAX);
-            break;
-        case CPU_EXIT_MODE:
-            tcg_forget_jumps(self);
-            break;
-        case CPU_EXIT_FETCH_FAULT:
-            tcg_drop_at(cpu, tcg_pc(cpu)); /* the page may be mapped next time */
-            tcg.stats.exits_other++;
-            return CPU_EXIT_FETCH_FAULT;
-        case CPU_EXIT_SYSCALL:
-            tcg.stats.exits_syscall++;
-            return CPU_EXIT_SYSCALL;
-        default:
-            tcg.stats.exits_other++;
-            return (enum cpu_exit)cpu->exit_reason;
+        tcg_log_exec(cpu, pc);
+        if (tcg_run_cold(cpu, pc, &result)) {
+            return result;
         }
     }
 }
@@ -432,6 +456,7 @@ void tcg_fork_child(struct cpu *self)
         }
         /* the thread does not exist here; its memory does */
         munmap(cpu->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*cpu->jumps));
+        tcg_cold_free(cpu);
         free(cpu->cpu);
         free(cpu);
     }

@@ -21,7 +21,7 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static unsigned fetch(void *opaque, uint64_t pc, void *bytes, unsigned length)
+unsigned tcg_fetch(void *opaque, uint64_t pc, void *bytes, unsigned length)
 {
     unsigned n = tcg.config.fetchable ? tcg.config.fetchable(pc, length) : length;
 
@@ -56,7 +56,7 @@ static void log_guest(struct cpu *cpu, const struct cpu_translate *request)
     if (length > sizeof(bytes)) {
         length = sizeof(bytes);
     }
-    length = fetch(NULL, pc, bytes, length);
+    length = tcg_fetch(NULL, pc, bytes, length);
     while (at < length) {
         unsigned n =
             cpu->ops->disassemble(cpu, pc + at, bytes + at, length - at, text, sizeof(text));
@@ -231,7 +231,7 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
         .cpu = cpu,
         .max_insns = tcg.config.one_insn ? 1 : UINT32_MAX,
         .long_units = tcg.options.super && !tcg.config.one_insn,
-        .fetch = fetch,
+        .fetch = tcg_fetch,
     };
     bool timed = log_enabled(LOG_STATS);
     uint64_t start = timed ? now_ns() : 0;

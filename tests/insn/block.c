@@ -1,8 +1,8 @@
 /*
  * Addresses are good by construction: base registers are set at the block's start from the keeper,
- * nothing writes them, and each access is drawn until base plus offset lies within the scratch area.
- * Some bases are nearly 2 KiB away from it, so that extreme offsets occur too; atomics, which have no
- * offset, never use those.
+ * nothing writes them, and each access is drawn until base plus offset lies within the scratch
+ * area. Some bases are nearly 2 KiB away from it, so that extreme offsets occur too; atomics, which
+ * have no offset, never use those.
  */
 #include "tests/insn/block.h"
 
@@ -156,8 +156,8 @@ static void add_trap(struct maker *m)
         do {
             insn = draw(m, RV_CLASS_MEMORY, false);
         } while (insn.row->format != RV_FORMAT_AMO && insn.row->format != RV_FORMAT_LR);
-        add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)),
-            (insn.bits & ~(31u << 15)) | t << 15, 0);
+        add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)), (insn.bits & ~(31u << 15)) | t << 15,
+            0);
         break;
     case 2: /* a rounding mode that is reserved, in the instruction or in frm */
         insn = draw(m, RV_CLASS_COMPUTE, true);
@@ -274,8 +274,8 @@ void block_make(struct block *b, uint64_t seed, const struct block_options *opti
             loop_item = b->item_count;
         }
         if (b->counter && n == loop_end) {
-            struct block_item *item = add(m, 2, ASM_ADDI(b->counter, b->counter, -1),
-                                          ASM_BNE(b->counter, 0, 0), 0);
+            struct block_item *item =
+                add(m, 2, ASM_ADDI(b->counter, b->counter, -1), ASM_BNE(b->counter, 0, 0), 0);
             item->patch = BLOCK_BRANCH;
             item->target = (uint8_t)loop_item;
         } else if (n == trap) {
@@ -388,9 +388,10 @@ uint64_t block_emit(const struct block *b, struct guest *g, uint64_t *at)
         if (n == b->function) {
             guest_emit_end(g, b->keeper);
         }
-        emit_item(item, g, item->patch == BLOCK_PLAIN                       ? 0
-                           : item->target == b->function && !item->call ? end
-                                                                        : at[item->target]);
+        emit_item(item, g,
+                  item->patch == BLOCK_PLAIN                   ? 0
+                  : item->target == b->function && !item->call ? end
+                                                               : at[item->target]);
     }
     if (b->function == b->item_count) {
         guest_emit_end(g, b->keeper);

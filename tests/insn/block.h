@@ -1,10 +1,10 @@
 /*
- * Random blocks: straight pieces of code drawn from the decode table, with forward branches, a loop, a
- * call, and sometimes something that traps.
+ * Random blocks: straight pieces of code drawn from the decode table, with forward branches, a
+ * loop, a call, and sometimes something that traps.
  *
- * A block is made from its own seed, so any block of a program can be made again alone. It is a list of
- * items (an instruction, or the few that only make sense together), each of which may be left out
- * without changing the others: that is how a failing block is minimised.
+ * A block is made from its own seed, so any block of a program can be made again alone. It is a
+ * list of items (an instruction, or the few that only make sense together), each of which may be
+ * left out without changing the others: that is how a failing block is minimised.
  */
 #ifndef TINAMOU_TESTS_INSN_BLOCK_H
 #define TINAMOU_TESTS_INSN_BLOCK_H
@@ -25,19 +25,19 @@ enum block_patch {
 
 struct block_item {
     uint32_t bits[3];
-    uint8_t count; /* of instructions; 0: left out */
-    uint8_t patch; /* enum block_patch */
+    uint8_t count;  /* of instructions; 0: left out */
+    uint8_t patch;  /* enum block_patch */
     uint8_t target; /* item number; the number of the function's first item: the block's end */
     bool call;      /* of the function: target is its first item */
 };
 
 struct block {
     unsigned keeper;
-    uint32_t bases;      /* registers with addresses in or near the scratch area */
-    int16_t offset[32];  /* theirs, from GUEST_STATE */
-    unsigned counter;    /* of the loop; 0: none */
-    unsigned function;   /* the item where the called function starts; item_count: none */
-    bool split;          /* a jump between the set-up and the first item */
+    uint32_t bases;     /* registers with addresses in or near the scratch area */
+    int16_t offset[32]; /* theirs, from GUEST_STATE */
+    unsigned counter;   /* of the loop; 0: none */
+    unsigned function;  /* the item where the called function starts; item_count: none */
+    bool split;         /* a jump between the set-up and the first item */
     unsigned item_count;
     struct block_item items[BLOCK_MAX_ITEMS];
 };

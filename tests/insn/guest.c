@@ -1,11 +1,11 @@
 /*
- * Text: the start and main loop, then for each keeper a routine that loads the registers and one that
- * stores them, then the common end, the signal handler, and the blocks. All of it is straight code
- * made with asm.h; labels are the addresses that the emitter has reached.
+ * Text: the start and main loop, then for each keeper a routine that loads the registers and one
+ * that stores them, then the common end, the signal handler, and the blocks. All of it is straight
+ * code made with asm.h; labels are the addresses that the emitter has reached.
  *
- * The handler does not return by sigreturn: it copies the interrupted state out of the ucontext into
- * the record and goes on with the main loop, which loads everything anew. SA_NODEFER keeps the signal
- * deliverable, and the alternate stack makes it so whatever sp holds.
+ * The handler does not return by sigreturn: it copies the interrupted state out of the ucontext
+ * into the record and goes on with the main loop, which loads everything anew. SA_NODEFER keeps the
+ * signal deliverable, and the alternate stack makes it so whatever sp holds.
  */
 #include "tests/insn/guest.h"
 
@@ -21,7 +21,15 @@
 #include "tests/insn/asm.h"
 
 /* Variables behind the record and scratch area, as offsets from GUEST_STATE. */
-enum { VAR_ENTRY = 256, VAR_SAVE = 264, VAR_RUN = 272, VAR_SC = 280, VAR_NEXT = 288, VAR_SS = 320, VAR_ACTION = 352 };
+enum {
+    VAR_ENTRY = 256,
+    VAR_SAVE = 264,
+    VAR_RUN = 272,
+    VAR_SC = 280,
+    VAR_NEXT = 288,
+    VAR_SS = 320,
+    VAR_ACTION = 352
+};
 enum { STACK_OFFSET = 8192, STACK_SIZE = 65536, STATE_SIZE = 4096 + STACK_OFFSET + STACK_SIZE };
 
 /* struct sigcontext of RISC-V Linux, from the start of ucontext: pc and x1..x31, f0..f31, fcsr. */
@@ -91,9 +99,9 @@ void guest_add_run(struct guest *g, struct guest_run run)
         g->run_room = g->run_room * 2 + 1024;
         g->runs = grow(g->runs, g->run_room * sizeof(*g->runs));
     }
-    g->runs[g->run_count++] = (struct descriptor){
-        run.entry, g->load[run.keeper], g->save[run.keeper],
-        GUEST_DATA + (uint64_t)run.image * sizeof(struct guest_image)};
+    g->runs[g->run_count++] =
+        (struct descriptor){run.entry, g->load[run.keeper], g->save[run.keeper],
+                            GUEST_DATA + (uint64_t)run.image * sizeof(struct guest_image)};
 }
 
 /* Patches the jump or branch at `at` to go here. */
@@ -137,8 +145,8 @@ static void emit_start(struct guest *g)
     }
 }
 
-/* Takes the next run, or exits; loads scratch area, fcsr and f registers, and jumps to the routine for
- * the run's keeper with the image's address in t0 and t1. */
+/* Takes the next run, or exits; loads scratch area, fcsr and f registers, and jumps to the routine
+ * for the run's keeper with the image's address in t0 and t1. */
 static uint64_t emit_main(struct guest *g)
 {
     uint64_t start = guest_here(g);
@@ -298,10 +306,11 @@ int guest_write(const struct guest *g, const char *path, const struct guest_imag
         .e_phnum = 3,
     };
     Elf64_Phdr segments[3] = {
-        {PT_LOAD, PF_R | PF_X, text_offset, GUEST_TEXT, GUEST_TEXT, g->text_size, g->text_size, 4096},
-        {PT_LOAD, PF_R, data_offset, GUEST_DATA, GUEST_DATA, data_size, data_size, 4096},
-        {PT_LOAD, PF_R | PF_W, state_offset, GUEST_STATE - 4096, GUEST_STATE - 4096, 8192, STATE_SIZE,
+        {PT_LOAD, PF_R | PF_X, text_offset, GUEST_TEXT, GUEST_TEXT, g->text_size, g->text_size,
          4096},
+        {PT_LOAD, PF_R, data_offset, GUEST_DATA, GUEST_DATA, data_size, data_size, 4096},
+        {PT_LOAD, PF_R | PF_W, state_offset, GUEST_STATE - 4096, GUEST_STATE - 4096, 8192,
+         STATE_SIZE, 4096},
     };
     FILE *f = fopen(path, "wb");
     bool good;

@@ -2,13 +2,13 @@
  * The guest program around the blocks: its address map, its records, its ELF file.
  *
  * A program is a list of runs. Each run loads all registers, fcsr and a scratch area from an image,
- * enters a block, and afterwards writes one record to standard output: the registers, fcsr and scratch
- * area as the block, or the signal it raised, left them. Nothing is summed up or hashed: a
+ * enters a block, and afterwards writes one record to standard output: the registers, fcsr and
+ * scratch area as the block, or the signal it raised, left them. Nothing is summed up or hashed: a
  * difference shows where it is.
  *
- * While a block runs, one register, the keeper K (each block its own), holds GUEST_STATE; all others
- * are the block's. Record and scratch area are addressed from K. The scratch area straddles a page
- * boundary, and GUEST_STATE is that boundary.
+ * While a block runs, one register, the keeper K (each block its own), holds GUEST_STATE; all
+ * others are the block's. Record and scratch area are addressed from K. The scratch area straddles
+ * a page boundary, and GUEST_STATE is that boundary.
  */
 #ifndef TINAMOU_TESTS_INSN_GUEST_H
 #define TINAMOU_TESTS_INSN_GUEST_H
@@ -16,8 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define GUEST_TEXT 0x00100000u
-#define GUEST_DATA 0x08000000u  /* images and run list: read only */
+#define GUEST_TEXT  0x00100000u
+#define GUEST_DATA  0x08000000u /* images and run list: read only */
 #define GUEST_STATE 0x10001000u /* a multiple of 4096 */
 
 #define GUEST_SCRATCH 256 /* bytes, half of them below GUEST_STATE */
@@ -26,12 +26,12 @@
 enum {
     GUEST_RECORD_SIZE = 800,
     GUEST_RECORD = -672,
-    GUEST_X = GUEST_RECORD,      /* the slot of x0 has the pc where a signal came */
+    GUEST_X = GUEST_RECORD, /* the slot of x0 has the pc where a signal came */
     GUEST_F = GUEST_RECORD + 256,
     GUEST_FCSR = GUEST_RECORD + 512,
     GUEST_SIGNAL = GUEST_RECORD + 520, /* number, and si_code in the upper half; 0: none */
     GUEST_SIGADDR = GUEST_RECORD + 528,
-    GUEST_RUN = GUEST_RECORD + 536,    /* counts from 1 */
+    GUEST_RUN = GUEST_RECORD + 536, /* counts from 1 */
     GUEST_SCRATCH_START = -GUEST_SCRATCH / 2,
 };
 
@@ -53,8 +53,8 @@ struct guest; /* one program being made */
 struct guest *guest_new(void);
 void guest_free(struct guest *guest);
 
-/* The address of the next halfword of code, and appending one instruction of 2 or 4 bytes. Memory that
- * is short ends the process: this is a test program. */
+/* The address of the next halfword of code, and appending one instruction of 2 or 4 bytes. Memory
+ * that is short ends the process: this is a test program. */
 uint64_t guest_here(const struct guest *guest);
 void guest_emit(struct guest *guest, uint32_t bits);
 

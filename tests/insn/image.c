@@ -6,10 +6,35 @@
 static uint64_t integer(struct rv_random *r)
 {
     static const uint64_t corners[] = {
-        0, 1, 2, 7, 8, 31, 32, 63, 64, 127, 128, 255, 256, 0x7fff, 0x8000, 0xffff,
-        0x7fffffff, 0x80000000, 0xffffffff, 0x100000000, 0x7fffffffffffffff,
-        0x8000000000000000, 0xffffffff80000000, 0xffffffff7fffffff, UINT64_MAX, UINT64_MAX - 1,
-        0x5555555555555555, 0x0123456789abcdef, 0xff00ff00ff00ff00,
+        0,
+        1,
+        2,
+        7,
+        8,
+        31,
+        32,
+        63,
+        64,
+        127,
+        128,
+        255,
+        256,
+        0x7fff,
+        0x8000,
+        0xffff,
+        0x7fffffff,
+        0x80000000,
+        0xffffffff,
+        0x100000000,
+        0x7fffffffffffffff,
+        0x8000000000000000,
+        0xffffffff80000000,
+        0xffffffff7fffffff,
+        UINT64_MAX,
+        UINT64_MAX - 1,
+        0x5555555555555555,
+        0x0123456789abcdef,
+        0xff00ff00ff00ff00,
     };
     uint64_t v = rv_random_next(r), kind = rv_random_next(r) >> 8;
 
@@ -35,7 +60,8 @@ static uint64_t integer(struct rv_random *r)
     }
 }
 
-/* Sign, exponent near a corner of its range or around 1.0, and a fraction that ties when rounded. */
+/* Sign, exponent near a corner of its range or around 1.0, and a fraction that ties when rounded.
+ */
 static uint64_t floating(struct rv_random *r, unsigned exponent_bits, unsigned fraction_bits)
 {
     uint64_t v = rv_random_next(r), kind = rv_random_next(r) >> 8;

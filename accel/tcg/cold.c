@@ -1,0 +1,105 @@
+/*
+ * Code that runs for the first time is interpreted.
+ *
+ * Most of what a short process runs, it runs once: start-up, initialisation, error paths never
+ * again. Compiling costs some thousand host instructions for each guest instruction, interpreting
+ * its IR a hundred. So the first time control reaches a pc, a short unit is built (up to the next
+ * branch, for nothing is known of what follows) and interpreted on the spot; the second time it is
+ * compiled like any other. Nothing is kept of the first time but a bit.
+ *
+ * The bits are a filter, not a set: where two pcs share one, the second is compiled at once, which
+ * is no more than it would be without the filter. It is written without a lock; a bit lost to a
+ * race means one more interpretation.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include "accel/tcg/internal.h"
+#include "jit/interp/interp.h"
+#include "util/log.h"
+
+enum { FILTER_BITS = 18 };
+
+static uint8_t filter[1 << (FILTER_BITS - 3)];
+
+struct tcg_cold {
+    struct jit_options options; /* merging equal ops does not pay for one run */
+    struct ir_builder builder;
+    struct ir_unit unit;
+};
+
+static unsigned filter_index(uint64_t pc, uint64_t mode)
+{
+    uint64_t h = (pc >> 1) * 0x9e3779b97f4a7c15u ^ mode * 0xc2b2ae3d27d4eb4fu;
+    return h >> (64 - FILTER_BITS);
+}
+
+bool tcg_is_cold(const struct cpu *cpu, uint64_t pc)
+{
+    unsigned i = filter_index(pc, cpu->mode);
+
+    return tcg.options.cold && !tcg.config.one_insn &&
+           !(__atomic_load_n(&filter[i / 8], __ATOMIC_RELAXED) >> (i % 8) & 1);
+}
+
+void tcg_warm(const struct cpu *cpu, uint64_t pc)
+{
+    unsigned i = filter_index(pc, cpu->mode);
+
+    __atomic_store_n(&filter[i / 8],
+                     __atomic_load_n(&filter[i / 8], __ATOMIC_RELAXED) | 1u << (i % 8),
+                     __ATOMIC_RELAXED);
+}
+
+static struct tcg_cold *of(struct tcg_cpu *self)
+{
+    if (!self->cold) {
+        self->cold = malloc(sizeof(*self->cold));
+        if (self->cold) {
+            self->cold->options = tcg.options;
+            self->cold->options.cse = false;
+            ir_unit_init(&self->cold->unit);
+        }
+    }
+    return self->cold;
+}
+
+void tcg_cold_free(struct tcg_cpu *self)
+{
+    if (self->cold) {
+        ir_unit_free(&self->cold->unit);
+        free(self->cold);
+    }
+}
+
+/* Helpers that access guest memory find their way back from a fault only in generated code. */
+static bool may_interpret(const struct ir_unit *unit)
+{
+    for (ir_ref ref = 1; ref < unit->ins_count; ref++) {
+        const struct ir_ins *ins = &unit->ins[ref];
+
+        if (ins->op == IR_call && unit->target->helpers[ins->imm].effects & IR_H_MEMORY) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool tcg_run_cold(struct cpu *cpu, uint64_t pc, enum cpu_exit *result)
+{
+    struct tcg_cold *cold = of(cpu->accel);
+    struct cpu_translate request = {
+        .pc = pc, .mode = cpu->mode, .cpu = cpu, .max_insns = UINT32_MAX, .fetch = tcg_fetch};
+
+    tcg_warm(cpu, pc);
+    if (!cold) {
+        return false;
+    }
+    ir_build_begin(&cold->builder, &cold->unit, &cold->options, cpu->ops->ir, pc);
+    cpu->ops->translate(&cold->builder, &request);
+    if (!may_interpret(&cold->unit)) {
+        return false;
+    }
+    __atomic_fetch_add(&tcg.stats.cold_units, 1, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&tcg.stats.cold_insns, request.insns, __ATOMIC_RELAXED);
+    return tcg_interpret(cpu, &cold->unit, result);
+}
