@@ -146,19 +146,27 @@ static const char *map(const char *path, char *host, bool follow)
     if (length == 4 && memcmp(name, "proc", 4) == 0) {
         return follow && procfs_is_exe(path) ? user_process.exe_path : path;
     }
-    if (user_process.ld_prefix_fd < 0 || length == 0 || known_missing(name, length)) {
+    if (user_process.ld_prefix_fd < 0) {
+        return path;
+    }
+    /* Already below the prefix: what readlink, getcwd or the command line gave. Absolute links on
+     * the way are the guest's all the same. */
+    prefix_length = strlen(user_process.ld_prefix);
+    if (strncmp(path, user_process.ld_prefix, prefix_length) == 0 &&
+        (path[prefix_length] == '/' || path[prefix_length] == 0)) {
+        bool found =
+            path[prefix_length] == '/' && resolve(path + prefix_length, host, follow);
+
+        errno = saved_errno;
+        return found ? host : path;
+    }
+    if (length == 0 || known_missing(name, length)) {
         return path;
     }
     for (unsigned i = 0; i < sizeof(hosts_own) / sizeof(hosts_own[0]); i++) {
         if (strncmp(hosts_own[i], name, length) == 0 && hosts_own[i][length] == 0) {
             return path;
         }
-    }
-    /* Already below the prefix: what readlink, getcwd or the command line gave. */
-    prefix_length = strlen(user_process.ld_prefix);
-    if (strncmp(path, user_process.ld_prefix, prefix_length) == 0 &&
-        (path[prefix_length] == '/' || path[prefix_length] == 0)) {
-        return path;
     }
     if (!resolve(path, host, follow)) {
         note_missing(name, length);

@@ -267,8 +267,6 @@ enum {
     PASS_NR_process_vm_writev = 311,
     PASS_NR_bpf = 321,
     PASS_NR_userfaultfd = 323,
-    PASS_NR_io_uring_setup = 425,
-    PASS_NR_io_uring_register = 427,
     PASS_NR_process_madvise = 440,
     PASS_NR_futex_waitv = 449,
     PASS_NR_futex_requeue = 456,

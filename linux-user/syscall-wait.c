@@ -18,7 +18,6 @@
 #ifndef SYS_epoll_pwait2
 #define SYS_epoll_pwait2 441
 #endif
-#define URING_ENTER_EXT_ARG (1u << 3)
 
 /* struct epoll_event of asm-generic. */
 struct guest_event {
@@ -186,41 +185,6 @@ int64_t sys_io_pgetevents(struct user_thread *t, const uint64_t args[6])
     if (result == 0) {
         result = user_safe_syscall(t, SYS_io_pgetevents, args[0], args[1], args[2], args[3],
                                    args[4], (uint64_t)&sized);
-    }
-    return signal_after_wait(t, mask, result);
-}
-
-int64_t sys_io_uring_enter(struct user_thread *t, const uint64_t args[6])
-{
-    struct {
-        uint64_t set;
-        uint32_t size, padding;
-        uint64_t timeout;
-    } extended;
-    uint64_t mask, host;
-    int64_t result;
-
-    if (mem_guest_base != 0) {
-        return -ENOSYS; /* as io_uring_setup */
-    }
-    if (!(args[3] & URING_ENTER_EXT_ARG)) {
-        return wait_masked(t, SYS_io_uring_enter, args, args[4], args[5], 4);
-    }
-    /* Other forms of the argument, and a bad size, are the kernel's to judge. */
-    if (args[5] != sizeof(extended) || mem_guest_read(&extended, args[4], sizeof(extended)) < 0 ||
-        !extended.set || extended.size != SET_SIZE) {
-        return user_safe_syscall(t, SYS_io_uring_enter, args[0], args[1], args[2], args[3], args[4],
-                                 args[5]);
-    }
-    if (mem_guest_read(&mask, extended.set, sizeof(mask)) < 0) {
-        return -EFAULT;
-    }
-    host = signal_host_mask(mask);
-    extended.set = (uint64_t)&host;
-    result = signal_before_wait(t, mask);
-    if (result == 0) {
-        result = user_safe_syscall(t, SYS_io_uring_enter, args[0], args[1], args[2], args[3],
-                                   (uint64_t)&extended, sizeof(extended));
     }
     return signal_after_wait(t, mask, result);
 }
