@@ -54,10 +54,14 @@ static struct rv_insn draw(struct maker *m, unsigned classes, bool reserved_rm)
     struct rv_random_options o = {&m->o->ext, classes, m->b->bases, m->keep, reserved_rm};
     struct rv_insn insn;
 
-    do {
+    /* A list of what alone is admitted may have nothing of these classes. */
+    for (unsigned tries = 0; tries < 1200; tries++) {
         insn = decode(m, rv_random_insn(&m->r, &o));
-    } while (!m->o->admits(insn.row));
-    return insn;
+        if (m->o->admits(&insn)) {
+            return insn;
+        }
+    }
+    return decode(m, ASM_ADDI(0, 0, 0));
 }
 
 static struct block_item *add(struct maker *m, unsigned count, uint32_t first, uint32_t second,
@@ -104,7 +108,7 @@ static void add_access(struct maker *m)
                 continue;
             }
         }
-        if (within(base + (int)insn.imm)) {
+        if (within(base + (int)insn.imm) || rv_row_class(insn.row) != RV_CLASS_MEMORY) {
             add(m, 1, insn.bits, 0, 0);
             return;
         }
@@ -117,6 +121,7 @@ static void add_control(struct maker *m)
     struct rv_insn insn;
     struct block_item *item;
 
+    /* Those that jump through a register write it first. */
     do {
         insn = draw(m, RV_CLASS_CONTROL, false);
     } while (insn.row->translate == rv_trans_jalr &&
@@ -147,15 +152,21 @@ static void add_trap(struct maker *m)
 
     switch (below(m, 4)) {
     case 0: /* through a null pointer, page 0 or the last one */
-        do {
-            insn = draw(m, RV_CLASS_MEMORY, false);
-        } while (insn.length != 4);
+        insn = draw(m, RV_CLASS_MEMORY, false);
+        insn.bits = insn.length == 4 ? insn.bits : ASM_LW(t, 0, 0);
         add(m, 1, insn.bits & ~(31u << 15), 0, 0);
         break;
     case 1: /* atomics on misaligned addresses */
-        do {
+        /* Not SC: QEMU's user mode aborts where Linux sends SIGBUS. */
+        insn.bits = ASM_LW(t, 0, 0);
+        for (unsigned tries = 0; tries < 100; tries++) {
             insn = draw(m, RV_CLASS_MEMORY, false);
-        } while (insn.row->format != RV_FORMAT_AMO && insn.row->format != RV_FORMAT_LR);
+            if ((insn.row->format == RV_FORMAT_AMO || insn.row->format == RV_FORMAT_LR) &&
+                insn.row->translate != rv_trans_sc) {
+                break;
+            }
+            insn.bits = ASM_LW(t, 0, 0);
+        }
         add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)),
             (insn.bits & ~(31u << 15)) | t << 15, 0);
         break;
