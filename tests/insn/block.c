@@ -18,6 +18,7 @@ struct maker {
     struct rv_random r;
     const struct block_options *o;
     uint32_t keep; /* nothing writes these */
+    bool wide;     /* LR and SC are of doublewords: whether widths pair is left to implementations */
 };
 
 static uint64_t below(struct maker *m, uint64_t n)
@@ -57,6 +58,10 @@ static struct rv_insn draw(struct maker *m, unsigned classes, bool reserved_rm)
     /* A list of what alone is admitted may have nothing of these classes. */
     for (unsigned tries = 0; tries < 1200; tries++) {
         insn = decode(m, rv_random_insn(&m->r, &o));
+        bool reserves = insn.row->translate == rv_trans_lr || insn.row->translate == rv_trans_sc;
+        if (reserves && (insn.row->arg == IR_M64) != m->wide) {
+            continue;
+        }
         if (m->o->admits(&insn)) {
             return insn;
         }
@@ -153,7 +158,8 @@ static void add_trap(struct maker *m)
     switch (below(m, 4)) {
     case 0: /* through a null pointer, page 0 or the last one */
         insn = draw(m, RV_CLASS_MEMORY, false);
-        insn.bits = insn.length == 4 ? insn.bits : ASM_LW(t, 0, 0);
+        /* An SC that fails anyway may fault or not. */
+        insn.bits = insn.length == 4 && insn.row->translate != rv_trans_sc ? insn.bits : ASM_LW(t, 0, 0);
         add(m, 1, insn.bits & ~(31u << 15), 0, 0);
         break;
     case 1: /* atomics on misaligned addresses */
@@ -266,6 +272,7 @@ void block_make(struct block *b, uint64_t seed, const struct block_options *opti
     memset(b, 0, sizeof(*b));
     b->keeper = below(m, 3) ? 16 + (unsigned)below(m, 16) : 1 + (unsigned)below(m, 31);
     m->keep = 1u << b->keeper;
+    m->wide = below(m, 2);
     choose_bases(m);
     b->split = below(m, 2);
     length = 4 + (unsigned)below(m, 32);
