@@ -265,7 +265,7 @@ static void choose_targets(struct maker *m)
 
 void block_make(struct block *b, uint64_t seed, const struct block_options *options)
 {
-    struct maker maker = {b, {seed * UINT64_C(0x9e3779b97f4a7c15) + 1}, options, 0}, *m = &maker;
+    struct maker maker = {b, {seed * UINT64_C(0x9e3779b97f4a7c15) + 1}, options, 0, false}, *m = &maker;
     unsigned length, trap, loop_start = 0, loop_end = 0, loop_item = 0;
     bool call;
 
