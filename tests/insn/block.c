@@ -1,8 +1,8 @@
 /*
  * Addresses are good by construction: base registers are set at the block's start from the keeper,
- * nothing writes them, and each access is drawn until base plus offset lies within the scratch
- * area. Some bases are nearly 2 KiB away from it, so that extreme offsets occur too; atomics, which
- * have no offset, never use those.
+ * nothing writes them, and each access is drawn until base plus offset lies within the scratch area.
+ * Some bases are nearly 2 KiB away from it, so that extreme offsets occur too; atomics, which have no
+ * offset, never use those.
  */
 #include "tests/insn/block.h"
 
@@ -18,6 +18,7 @@ struct maker {
     struct rv_random r;
     const struct block_options *o;
     uint32_t keep; /* nothing writes these */
+    bool wide;     /* LR and SC are of doublewords: whether widths pair is left to implementations */
 };
 
 static uint64_t below(struct maker *m, uint64_t n)
@@ -54,10 +55,18 @@ static struct rv_insn draw(struct maker *m, unsigned classes, bool reserved_rm)
     struct rv_random_options o = {&m->o->ext, classes, m->b->bases, m->keep, reserved_rm};
     struct rv_insn insn;
 
-    do {
+    /* A list of what alone is admitted may have nothing of these classes. */
+    for (unsigned tries = 0; tries < 1200; tries++) {
         insn = decode(m, rv_random_insn(&m->r, &o));
-    } while (!m->o->admits(insn.row));
-    return insn;
+        bool reserves = insn.row->translate == rv_trans_lr || insn.row->translate == rv_trans_sc;
+        if (reserves && (insn.row->arg == IR_M64) != m->wide) {
+            continue;
+        }
+        if (m->o->admits(&insn)) {
+            return insn;
+        }
+    }
+    return decode(m, ASM_ADDI(0, 0, 0));
 }
 
 static struct block_item *add(struct maker *m, unsigned count, uint32_t first, uint32_t second,
@@ -104,7 +113,7 @@ static void add_access(struct maker *m)
                 continue;
             }
         }
-        if (within(base + (int)insn.imm)) {
+        if (within(base + (int)insn.imm) || rv_row_class(insn.row) != RV_CLASS_MEMORY) {
             add(m, 1, insn.bits, 0, 0);
             return;
         }
@@ -117,6 +126,7 @@ static void add_control(struct maker *m)
     struct rv_insn insn;
     struct block_item *item;
 
+    /* Those that jump through a register write it first. */
     do {
         insn = draw(m, RV_CLASS_CONTROL, false);
     } while (insn.row->translate == rv_trans_jalr &&
@@ -147,17 +157,24 @@ static void add_trap(struct maker *m)
 
     switch (below(m, 4)) {
     case 0: /* through a null pointer, page 0 or the last one */
-        do {
-            insn = draw(m, RV_CLASS_MEMORY, false);
-        } while (insn.length != 4);
+        insn = draw(m, RV_CLASS_MEMORY, false);
+        /* An SC that fails anyway may fault or not. */
+        insn.bits = insn.length == 4 && insn.row->translate != rv_trans_sc ? insn.bits : ASM_LW(t, 0, 0);
         add(m, 1, insn.bits & ~(31u << 15), 0, 0);
         break;
     case 1: /* atomics on misaligned addresses */
-        do {
+        /* Not SC: QEMU's user mode aborts where Linux sends SIGBUS. */
+        insn.bits = ASM_LW(t, 0, 0);
+        for (unsigned tries = 0; tries < 100; tries++) {
             insn = draw(m, RV_CLASS_MEMORY, false);
-        } while (insn.row->format != RV_FORMAT_AMO && insn.row->format != RV_FORMAT_LR);
-        add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)), (insn.bits & ~(31u << 15)) | t << 15,
-            0);
+            if ((insn.row->format == RV_FORMAT_AMO || insn.row->format == RV_FORMAT_LR) &&
+                insn.row->translate != rv_trans_sc) {
+                break;
+            }
+            insn.bits = ASM_LW(t, 0, 0);
+        }
+        add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)),
+            (insn.bits & ~(31u << 15)) | t << 15, 0);
         break;
     case 2: /* a rounding mode that is reserved, in the instruction or in frm */
         insn = draw(m, RV_CLASS_COMPUTE, true);
@@ -248,13 +265,14 @@ static void choose_targets(struct maker *m)
 
 void block_make(struct block *b, uint64_t seed, const struct block_options *options)
 {
-    struct maker maker = {b, {seed * UINT64_C(0x9e3779b97f4a7c15) + 1}, options, 0}, *m = &maker;
+    struct maker maker = {b, {seed * UINT64_C(0x9e3779b97f4a7c15) + 1}, options, 0, false}, *m = &maker;
     unsigned length, trap, loop_start = 0, loop_end = 0, loop_item = 0;
     bool call;
 
     memset(b, 0, sizeof(*b));
     b->keeper = below(m, 3) ? 16 + (unsigned)below(m, 16) : 1 + (unsigned)below(m, 31);
     m->keep = 1u << b->keeper;
+    m->wide = below(m, 2);
     choose_bases(m);
     b->split = below(m, 2);
     length = 4 + (unsigned)below(m, 32);
@@ -274,8 +292,8 @@ void block_make(struct block *b, uint64_t seed, const struct block_options *opti
             loop_item = b->item_count;
         }
         if (b->counter && n == loop_end) {
-            struct block_item *item =
-                add(m, 2, ASM_ADDI(b->counter, b->counter, -1), ASM_BNE(b->counter, 0, 0), 0);
+            struct block_item *item = add(m, 2, ASM_ADDI(b->counter, b->counter, -1),
+                                          ASM_BNE(b->counter, 0, 0), 0);
             item->patch = BLOCK_BRANCH;
             item->target = (uint8_t)loop_item;
         } else if (n == trap) {
@@ -388,10 +406,9 @@ uint64_t block_emit(const struct block *b, struct guest *g, uint64_t *at)
         if (n == b->function) {
             guest_emit_end(g, b->keeper);
         }
-        emit_item(item, g,
-                  item->patch == BLOCK_PLAIN                   ? 0
-                  : item->target == b->function && !item->call ? end
-                                                               : at[item->target]);
+        emit_item(item, g, item->patch == BLOCK_PLAIN                       ? 0
+                           : item->target == b->function && !item->call ? end
+                                                                        : at[item->target]);
     }
     if (b->function == b->item_count) {
         guest_emit_end(g, b->keeper);

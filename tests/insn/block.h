@@ -44,8 +44,7 @@ struct block {
 
 struct block_options {
     struct rv_ext_set ext;
-    /* Whether instructions of a row may occur. */
-    bool (*admits)(const struct rv_row *row);
+    bool (*admits)(const struct rv_insn *insn); /* whether it may occur */
 };
 
 void block_make(struct block *block, uint64_t seed, const struct block_options *options);

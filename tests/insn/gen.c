@@ -6,14 +6,14 @@
  *   gen --encodings16 ... -o FILE                               the 16-bit encodings B .. B + N - 1
  *
  *   --cpu MODEL       what may occur, as tinamou-riscv64 -cpu has it
- *   --without A,B     mnemonics that may not occur
+ *   --without A,B     mnemonics that may not occur; with @x0 behind one: not with rd = x0
  *   --only A,B        mnemonics (apart from jumps and branches) that alone may occur
  *   --drop I,J        items of the blocks to leave out
  *   --describe        print the first block's items, with their addresses and disassembly
  *   --rows            print how often each mnemonic was generated
  *
- * Always printed: `insns N`, how many instructions the blocks have. In the lists of encodings,
- * record number i belongs to line i of `--list`.
+ * Always printed: `insns N`, how many instructions the blocks have. In the lists of encodings, record
+ * number i belongs to line i of `--list`.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -50,17 +50,19 @@ static bool listed(const char *list, const char *word)
     return false;
 }
 
-static bool admits(const struct rv_row *row)
+static bool admits(const struct rv_insn *insn)
 {
-    if (args.only != NULL && rv_row_class(row) == RV_CLASS_COMPUTE &&
-        !listed(args.only, row->name)) {
+    const struct rv_row *row = insn->row;
+    char at_x0[32];
+
+    if (args.only != NULL && rv_row_class(row) == RV_CLASS_COMPUTE && !listed(args.only, row->name)) {
         return false;
     }
-    if (args.only != NULL && rv_row_class(row) == RV_CLASS_MEMORY &&
-        !listed(args.only, row->name)) {
+    if (args.only != NULL && rv_row_class(row) == RV_CLASS_MEMORY && !listed(args.only, row->name)) {
         return false;
     }
-    return !listed(args.without, row->name);
+    snprintf(at_x0, sizeof(at_x0), "%s@x0", row->name);
+    return !listed(args.without, row->name) && !(insn->rd == 0 && listed(args.without, at_x0));
 }
 
 static void count_item(const struct block_item *item)
