@@ -117,7 +117,8 @@ extern struct tcg tcg;
 
 /* buffer.c: the code buffer, mapped twice. Offsets are from its start. */
 extern uint8_t *tcg_code_rx, *tcg_code_rw;
-int tcg_buffer_init(size_t size);
+/* 0 or -errno. anonymous: as perf needs it to look for names. */
+int tcg_buffer_init(size_t size, bool anonymous);
 uint32_t tcg_buffer_alloc(uint32_t size); /* 16-byte aligned; UINT32_MAX when full */
 void tcg_buffer_reset(uint32_t keep);     /* all but the first `keep` bytes are free */
 uint32_t tcg_buffer_used(void);
@@ -139,6 +140,7 @@ void tcg_drop_locked(struct tcg_unit *unit);
 void tcg_reset_locked(void); /* nobody may be in generated code */
 /* The unit whose code contains that offset, or NULL. No lock; async-signal-safe. */
 struct tcg_unit *tcg_unit_at(uint32_t offset);
+void tcg_each_unit_locked(void (*fn)(struct tcg_unit *unit)); /* dropped ones too */
 void tcg_remember_code(
     struct tcg_unit *unit); /* for tcg_unit_at(); units come in ascending order */
 

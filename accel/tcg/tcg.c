@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "accel/tcg/internal.h"
+#include "accel/tcg/perf.h"
 #include "mem/guest.h"
 #include "util/disas.h"
 #include "util/log.h"
@@ -160,7 +161,8 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
     jit_code_init(&tcg.code);
     cpu_no_jumps[0].pc = 1;
     if (!tcg.interp) {
-        result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE);
+        result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE,
+                                 config->perfmap);
         if (result < 0) {
             log_printf("no executable memory (%s): using the interpreter\n", strerror(-result));
             tcg.interp = true;
@@ -171,6 +173,10 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
         if (!tcg.compiler) {
             snprintf(error, error_size, "out of memory");
             return -ENOMEM;
+        }
+        result = tcg_perf_init(error, error_size);
+        if (result < 0) {
+            return result;
         }
     }
     tcg.ready = true;
@@ -202,6 +208,7 @@ static void set_target(const struct cpu_target_ops *ops)
         tcg.thunk[i] += at;
     }
     tcg.thunk_end = tcg_buffer_used();
+    tcg_perf_thunks(tcg.thunk_end);
 }
 
 static struct cpu *new_cpu(size_t state_size)
@@ -311,6 +318,7 @@ static void reset_cache(struct tcg_cpu *self)
     tcg_reset_locked();
     if (!tcg.interp) {
         tcg_buffer_reset(tcg.thunk_end);
+        tcg_perf_reset();
     }
     atomic_store(&tcg.stop, false);
     lock_release(&tcg.lock);
@@ -446,6 +454,7 @@ void tcg_fork_child(struct cpu *self)
             _exit(1);
         }
     }
+    tcg_perf_fork_child();
     lock_init(&tcg.lock);
 }
 
