@@ -7,3 +7,4 @@ src-tcg += accel/tcg/interp.c
 src-tcg += accel/tcg/explain.c
 src-tcg += accel/tcg/options.c
 src-tcg += accel/tcg/perf.c
+src-tcg += accel/tcg/stats.c

@@ -40,7 +40,7 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
         int result;
 
         if (atomic_load(&cpu->kicked) && tcg_take_kick(cpu)) {
-            tcg.stats.exits_kick++;
+            tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
         jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
@@ -69,12 +69,13 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
             cpu->exit_arg = mem_guest_fault_address();
             cpu->exit_signal = leave.fault_signal;
             cpu->exit_code = leave.fault_code;
-            tcg.stats.faults++;
+            tcg_count_exit(self, CPU_EXIT_MEM_FAULT);
             return CPU_EXIT_MEM_FAULT;
         }
         if (leave.op != IR_exit_loop) {
             continue;
         }
+        tcg_count_exit(self, (uint32_t)leave.reason);
         switch (leave.reason) {
         case CPU_EXIT_NONE:
             break;

@@ -288,6 +288,7 @@ static void cpu_destroy(struct cpu *cpu)
         ;
     }
     *p = self->next;
+    tcg_keep_exits_locked(self);
     lock_release(&tcg.lock);
     munmap(self->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
     free(self);
@@ -349,7 +350,7 @@ static enum cpu_exit run_host(struct cpu *cpu)
         struct tcg_unit *unit;
 
         if (tcg_take_kick(cpu) && !atomic_load(&tcg.stop)) {
-            tcg.stats.exits_kick++;
+            tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
         begin_code(self);
@@ -366,13 +367,13 @@ static enum cpu_exit run_host(struct cpu *cpu)
         enter(cpu, tcg_code_rx + unit->code);
         atomic_store(&self->in_code, false);
 
+        /* an exit check fires for a kick, which is counted where it is taken, or for depth */
+        if (cpu->exit_reason != TCG_EXIT_POLL || !atomic_load(&cpu->kicked)) {
+            tcg_count_exit(self, cpu->exit_reason);
+        }
         switch (cpu->exit_reason) {
         case TCG_EXIT_LOOKUP:
-            break;
         case TCG_EXIT_POLL:
-            if (!atomic_load(&cpu->kicked)) {
-                tcg.stats.exits_depth++;
-            }
             break;
         case CPU_EXIT_FENCE_CODE:
             tcg_flush_changed(0, UINT64_MAX);
@@ -382,13 +383,8 @@ static enum cpu_exit run_host(struct cpu *cpu)
             break;
         case CPU_EXIT_FETCH_FAULT:
             tcg_drop_at(cpu, tcg_pc(cpu)); /* the page may be mapped next time */
-            tcg.stats.exits_other++;
             return CPU_EXIT_FETCH_FAULT;
-        case CPU_EXIT_SYSCALL:
-            tcg.stats.exits_syscall++;
-            return CPU_EXIT_SYSCALL;
         default:
-            tcg.stats.exits_other++;
             return (enum cpu_exit)cpu->exit_reason;
         }
     }
@@ -454,6 +450,7 @@ void tcg_fork_child(struct cpu *self)
             _exit(1);
         }
     }
+    tcg_stats_fork_child(tcg.cpus);
     tcg_perf_fork_child();
     lock_init(&tcg.lock);
 }
@@ -464,12 +461,4 @@ void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), voi
         range(opaque, (uint64_t)tcg_code_rx, (uint64_t)tcg_code_rx + tcg_buffer_size());
         range(opaque, (uint64_t)tcg_code_rw, (uint64_t)tcg_code_rw + tcg_buffer_size());
     }
-}
-
-void tcg_print_stats(void)
-{
-#define X(name, help) \
-    log_printf("%-20s %12llu  # %s\n", #name, (unsigned long long)tcg.stats.name, help);
-    TCG_COUNTERS(X)
-#undef X
 }

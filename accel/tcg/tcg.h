@@ -80,7 +80,8 @@ int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void 
 /* The optimisation switches for tcg_config.options (`-O help`): a line each. */
 void tcg_list_options(void (*line)(void *opaque, const char *text), void *opaque);
 
-/* Prints the counters of `-d stats`, a `name value` line each. */
-void tcg_print_stats(void);
+/* Logs the counters of `-d stats`, a `name value` line each, behind a line that says of which
+ * process and `when`. */
+void tcg_print_stats(const char *when);
 
 #endif
