@@ -11,6 +11,7 @@ src-linux-user += linux-user/procfs.c
 src-linux-user += linux-user/regions.c
 src-linux-user += linux-user/run.c
 src-linux-user += linux-user/strace.c
+src-linux-user += linux-user/symbols.c
 src-linux-user += linux-user/syscall.c
 src-linux-user += linux-user/syscall-mm.c
 src-linux-user += linux-user/user.c

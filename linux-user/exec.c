@@ -291,6 +291,7 @@ static int64_t execute(struct user_thread *t, int dirfd, const char *host_path, 
     if (result == 0) {
         result = signal_exec_prepare(t);
         if (result == 0) {
+            user_print_stats(t, "execve");
             if (runner == RUN_HOST) {
                 result = user_safe_syscall(t, SYS_execveat, (uint64_t)dirfd, (uint64_t)host_path,
                                            (uint64_t)v.argv, (uint64_t)v.envp, (uint64_t)flags, 0);

@@ -18,6 +18,7 @@
 #include "linux-user/options.h"
 #include "linux-user/path.h"
 #include "linux-user/signal.h"
+#include "linux-user/symbols.h"
 #include "linux-user/thread.h"
 #include "linux-user/user.h"
 #include "util/error.h"
@@ -83,6 +84,11 @@ static void start_translator(const struct options *options)
         .one_insn = options->one_insn,
         .guest_base = mem_guest_base,
         .fetchable = mm_fetchable,
+        .perfmap = options->perfmap,
+        .jitdump = options->jitdump,
+        .symbol = symbols_find,
+        .forget_symbols = symbols_forget,
+        .reserve_fd = user_fd_reserve,
     };
     char error[256];
 

@@ -145,6 +145,16 @@ static void set_one_insn(struct state *s, const char *name, const char *value)
     s->options->one_insn = true;
 }
 
+static void set_perfmap(struct state *s, const char *name, const char *value)
+{
+    s->options->perfmap = true;
+}
+
+static void set_jitdump(struct state *s, const char *name, const char *value)
+{
+    s->options->jitdump = true;
+}
+
 static void set_seed(struct state *s, const char *name, const char *value)
 {
     uint64_t seed = parse_size(name, value, false);
@@ -306,6 +316,8 @@ static const struct row rows[] = {
     {"seed", "number", "RAND_SEED", set_seed, "make the random bytes the guest starts with fixed"},
     {"O", "list", "OPTIMISE", set_optimisations, "optimisations to switch (-O help lists them)"},
     {"jit", "host|interp", "JIT", set_jit, "generate host code, or interpret"},
+    {"perfmap", NULL, "PERFMAP", set_perfmap, "write /tmp/perf-PID.map: names of code for perf"},
+    {"jitdump", NULL, "JITDUMP", set_jitdump, "write jit-PID.dump: code for perf inject -j"},
     {"explain", "insn", NULL, set_explain, "show how one instruction (hex) is translated"},
 };
 #define ROWS (sizeof(rows) / sizeof(rows[0]))
@@ -494,6 +506,12 @@ const char *const *options_exec_prefix(const struct options *options, const char
     }
     if (options->one_insn) {
         word(&w, "-one-insn-per-tb");
+    }
+    if (options->perfmap) {
+        word(&w, "-perfmap");
+    }
+    if (options->jitdump) {
+        word(&w, "-jitdump");
     }
     *count = w.count;
     return w.words;

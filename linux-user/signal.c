@@ -440,6 +440,7 @@ void signal_die(struct user_thread *t, int signo)
 
     log_items_printf(LOG_INT, "guest killed by signal %d at pc %#llx\n", signo,
                      (unsigned long long)abi_pc(t->cpu));
+    user_print_stats(t, "deadly signal");
     signal_close_all();
     set_host_action(signo, &none);
     user_host_syscall(SYS_tgkill, pid, tid, (uint64_t)signo, 0, 0, 0);

@@ -266,9 +266,7 @@ _Noreturn void thread_exit_group(struct user_thread *t, int status)
     if (mem_guest_base != 0 && !t->vfork_child) {
         thread_each(robust_exit_one, NULL);
     }
-    if (log_enabled(LOG_STATS) && !t->vfork_child) {
-        tcg_print_stats();
-    }
+    user_print_stats(t, "exit");
     for (;;) {
         user_host_syscall(SYS_exit_group, (uint64_t)status, 0, 0, 0, 0, 0);
     }

@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "accel/tcg/tcg.h"
 #include "util/log.h"
 
 /* Descriptors of ours go below this, or below the limit of open files if that is lower: the
@@ -55,6 +56,13 @@ int user_fd_reserve(int fd)
     close(fd);
     reserved[reserved_count++] = moved;
     return moved;
+}
+
+void user_print_stats(const struct user_thread *t, const char *when)
+{
+    if (log_enabled(LOG_STATS) && !t->vfork_child) {
+        tcg_print_stats(when);
+    }
 }
 
 int64_t user_string(uint64_t guest, char *buffer, size_t size)

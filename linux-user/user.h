@@ -133,6 +133,10 @@ _Noreturn void user_run(struct user_thread *t);
 int64_t user_safe_syscall(struct user_thread *t, long nr, uint64_t a0, uint64_t a1, uint64_t a2,
                           uint64_t a3, uint64_t a4, uint64_t a5);
 
+/* What -d stats asks for, when the process ends or becomes another. A vfork child counts as its
+ * parent: it prints nothing. */
+void user_print_stats(const struct user_thread *t, const char *when);
+
 /* A raw host system call: value or -errno, errno untouched, no cancellation, no TLS. */
 static inline int64_t user_host_syscall(long nr, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
                                         uint64_t a4, uint64_t a5)

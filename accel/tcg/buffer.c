@@ -1,6 +1,10 @@
 /*
- * The code buffer: one memfd mapped twice, executable here and writable there, so no mapping is
- * ever both.
+ * The code buffer: the same memory mapped twice, executable here and writable there, so no mapping
+ * is ever both.
+ *
+ * The memory is a memfd's, which security modules let be executable where they forbid it for
+ * anonymous memory. But perf looks for a map of names only where memory is anonymous; for it, it is
+ * that, and the second mapping is one that mremap() makes of the first.
  *
  * It lies within two gigabytes of our own text, which generated code calls by 32-bit displacement.
  * Memory is taken from it upwards and given back all at once.
@@ -14,6 +18,7 @@
 uint8_t *tcg_code_rx, *tcg_code_rw;
 static size_t buffer_size;
 static uint32_t buffer_used;
+static bool buffer_anonymous;
 
 /* A displacement from anywhere in one to anywhere in the other fits 31 bits. */
 static bool is_near(const uint8_t *at, size_t size)
@@ -23,67 +28,116 @@ static bool is_near(const uint8_t *at, size_t size)
     return low > -0x70000000ll && high < 0x70000000ll;
 }
 
-static uint8_t *map_near(int fd, size_t size)
+/* What the buffer's mappings are of. */
+struct memory {
+    int fd;      /* of the memfd; -1: anonymous */
+    uint8_t *at; /* anonymous: a mapping of it */
+    size_t size;
+};
+
+/* 0 or -errno. */
+static int memory_open(struct memory *m, size_t size)
+{
+    *m = (struct memory){.fd = -1, .size = size};
+    if (buffer_anonymous) {
+        m->at = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        return m->at == MAP_FAILED ? -errno : 0;
+    }
+    m->fd = memfd_create("tinamou-code", MFD_CLOEXEC);
+    if (m->fd < 0) {
+        return -errno;
+    }
+    if (ftruncate(m->fd, (off_t)size) < 0) {
+        int error = -errno;
+        close(m->fd);
+        return error;
+    }
+    return 0;
+}
+
+/* The mappings made of it stay. */
+static void memory_close(const struct memory *m)
+{
+    if (m->fd >= 0) {
+        close(m->fd);
+    } else {
+        munmap(m->at, m->size);
+    }
+}
+
+/* Maps it in the place of what is at `at`, which is ours. 0 or -errno. */
+static int memory_map(const struct memory *m, uint8_t *at, int prot)
+{
+    if (m->fd >= 0) {
+        return mmap(at, m->size, prot, MAP_SHARED | MAP_FIXED, m->fd, 0) == MAP_FAILED ? -errno : 0;
+    }
+    /* of length 0, shared memory is not moved but mapped again */
+    if (mremap(m->at, 0, m->size, MREMAP_MAYMOVE | MREMAP_FIXED, at) == MAP_FAILED ||
+        mprotect(at, m->size, prot) < 0) {
+        return -errno;
+    }
+    return 0;
+}
+
+static uint8_t *reserve(uint8_t *hint, size_t size, int flags)
+{
+    return mmap(hint, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
+}
+
+static uint8_t *reserve_near(size_t size)
 {
     uint8_t *text = (uint8_t *)((uintptr_t)tcg_buffer_init & ~(uintptr_t)0x1fffff);
 
     for (int64_t step = 0x2000000; step < 0x68000000; step += 0x2000000) {
         for (int side = 1; side >= -1; side -= 2) {
             uint8_t *hint = text + side * step - (side < 0 ? size : 0);
-            uint8_t *at =
-                mmap(hint, size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+            uint8_t *at = reserve(hint, size, MAP_FIXED_NOREPLACE);
 
-            if (at == MAP_FAILED) {
-                if (errno == EPERM || errno == EACCES) {
-                    return NULL;
-                }
-                continue;
-            }
-            if (is_near(at, size)) {
+            if (at != MAP_FAILED && is_near(at, size)) {
                 return at;
             }
-            munmap(at, size);
+            if (at != MAP_FAILED) {
+                munmap(at, size);
+            }
         }
     }
     errno = ENOMEM;
-    return NULL;
+    return MAP_FAILED;
 }
 
-static int open_memory(size_t size)
+int tcg_buffer_init(size_t size, bool anonymous)
 {
-    int fd = memfd_create("tinamou-code", MFD_CLOEXEC);
+    struct memory memory;
+    uint8_t *rx, *rw;
+    int error;
 
-    if (fd < 0) {
-        return -errno;
-    }
-    if (ftruncate(fd, (off_t)size) < 0) {
-        int error = -errno;
-        close(fd);
+    buffer_anonymous = anonymous;
+    error = memory_open(&memory, size);
+    if (error < 0) {
         return error;
     }
-    return fd;
-}
-
-int tcg_buffer_init(size_t size)
-{
-    int fd = open_memory(size), error;
-
-    if (fd < 0) {
-        return fd;
-    }
-    tcg_code_rx = map_near(fd, size);
-    if (!tcg_code_rx) {
+    rx = reserve_near(size);
+    rw = rx == MAP_FAILED ? rx : reserve(NULL, size, 0);
+    if (rw == MAP_FAILED) {
         error = -errno;
-        close(fd);
+    } else {
+        error = memory_map(&memory, rx, PROT_READ | PROT_EXEC);
+        if (error == 0) {
+            error = memory_map(&memory, rw, PROT_READ | PROT_WRITE);
+        }
+    }
+    memory_close(&memory);
+    if (error < 0) {
+        if (rx != MAP_FAILED) {
+            munmap(rx, size);
+        }
+        if (rw != MAP_FAILED) {
+            munmap(rw, size);
+        }
         return error;
     }
-    tcg_code_rw = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    error = -errno;
-    close(fd);
-    if (tcg_code_rw == MAP_FAILED) {
-        munmap(tcg_code_rx, size);
-        return error;
-    }
+    tcg_code_rx = rx;
+    tcg_code_rw = rw;
     buffer_size = size;
     buffer_used = 0;
     return 0;
@@ -126,50 +180,50 @@ size_t tcg_buffer_size(void)
  * addresses. The copy is made before the fork: afterwards the parent goes on, and links units to
  * others that the child has never had.
  */
-static int copy_fd = -1;
+static struct memory copy;
+static int copy_error; /* of making it: 0 or -errno */
 
 void tcg_buffer_fork_prepare(void)
 {
     size_t done = 0;
-    int fd = open_memory(buffer_size);
 
-    while (fd >= 0 && done < buffer_used) {
-        ssize_t n = pwrite(fd, tcg_code_rx + done, buffer_used - done, (off_t)done);
+    copy_error = memory_open(&copy, buffer_size);
+    if (copy_error == 0 && copy.fd < 0) {
+        memcpy(copy.at, tcg_code_rx, buffer_used);
+        return;
+    }
+    while (copy_error == 0 && done < buffer_used) {
+        ssize_t n = pwrite(copy.fd, tcg_code_rx + done, buffer_used - done, (off_t)done);
 
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n <= 0) {
-            int error = n < 0 ? -errno : -ENOSPC;
-            close(fd);
-            fd = error;
+            copy_error = n < 0 ? -errno : -ENOSPC;
+            memory_close(&copy);
             break;
         }
         done += (size_t)n;
     }
-    copy_fd = fd;
 }
 
 void tcg_buffer_fork_parent(void)
 {
-    if (copy_fd >= 0) {
-        close(copy_fd);
+    if (copy_error == 0) {
+        memory_close(&copy);
     }
-    copy_fd = -1;
+    copy_error = -EBADF;
 }
 
 int tcg_buffer_fork_child(void)
 {
-    int fd = copy_fd, error = 0;
+    int error = copy_error;
 
-    if (fd < 0) {
-        return fd;
+    if (error == 0) {
+        error = memory_map(&copy, tcg_code_rx, PROT_READ | PROT_EXEC);
     }
-    if (mmap(tcg_code_rx, buffer_size, PROT_READ | PROT_EXEC, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED ||
-        mmap(tcg_code_rw, buffer_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0) ==
-            MAP_FAILED) {
-        error = -errno;
+    if (error == 0) {
+        error = memory_map(&copy, tcg_code_rw, PROT_READ | PROT_WRITE);
     }
     tcg_buffer_fork_parent();
     return error;

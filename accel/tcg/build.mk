@@ -7,3 +7,5 @@ src-tcg += accel/tcg/interp.c
 src-tcg += accel/tcg/explain.c
 src-tcg += accel/tcg/options.c
 src-tcg += accel/tcg/cold.c
+src-tcg += accel/tcg/perf.c
+src-tcg += accel/tcg/stats.c

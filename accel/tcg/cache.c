@@ -5,6 +5,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "accel/tcg/internal.h"
+#include "accel/tcg/perf.h"
 #include "mem/guest.h"
 
 enum { MAX_UNITS = 1 << 24 };
@@ -87,6 +88,15 @@ void tcg_remember_code(struct tcg_unit *unit)
 
     by_code[n] = unit;
     atomic_store_explicit(&by_code_count, n + 1, memory_order_release);
+}
+
+void tcg_each_unit_locked(void (*fn)(struct tcg_unit *unit))
+{
+    uint32_t count = atomic_load(&by_code_count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        fn(by_code[i]);
+    }
 }
 
 struct tcg_unit *tcg_unit_at(uint32_t offset)
@@ -248,6 +258,9 @@ void tcg_invalidate(uint64_t start, uint64_t end)
     }
     lock_acquire(&tcg.lock);
     each_in_range(start, end, tcg_drop_locked);
+    if (tcg_perf_enabled() && tcg.config.forget_symbols) {
+        tcg.config.forget_symbols(start, end);
+    }
     lock_release(&tcg.lock);
 }
 

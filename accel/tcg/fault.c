@@ -125,7 +125,6 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
     cpu->exit_signal = signal;
     cpu->exit_code = code;
     cpu->exit_reason = CPU_EXIT_MEM_FAULT;
-    tcg.stats.faults++;
     context->uc_mcontext.gregs[REG_RBP] =
         (greg_t)((uint64_t)cpu + (uint64_t)(int64_t)jit_x86_bias(cpu->ops->ir));
     context->uc_mcontext.gregs[REG_RIP] =

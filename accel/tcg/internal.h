@@ -23,6 +23,7 @@
 enum {
     TCG_EXIT_LOOKUP = CPU_EXIT_COUNT, /* find the unit of the pc in the state */
     TCG_EXIT_POLL,                    /* an exit check has fired */
+    TCG_EXIT_COUNT
 };
 
 enum { TCG_NO_LINK = UINT32_MAX, TCG_HASH_BITS = 14, TCG_PAGE_HASH_BITS = 12, TCG_PAGE_BITS = 12 };
@@ -56,9 +57,10 @@ struct tcg_unit {
 struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
-    struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
-    struct tcg_cold *cold;  /* cold.c */
-    _Atomic bool in_code;   /* runs generated code, or may look at units */
+    struct cpu_jump *jumps;         /* CPU_JUMP_CACHE_SIZE entries */
+    struct tcg_cold *cold;          /* cold.c */
+    _Atomic bool in_code;           /* runs generated code, or may look at units */
+    uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };
 
 #define TCG_COUNTERS(X)                                             \
@@ -75,12 +77,22 @@ struct tcg_cpu {
     X(links_patched, "direct jumps linked")                         \
     X(lookups_missed, "indirect jumps not found in the jump cache") \
     X(units_invalidated, "units dropped")                           \
-    X(cache_resets, "times the code buffer was emptied")            \
-    X(faults, "host faults turned into guest faults")               \
-    X(exits_kick, "exits: kicked")                                  \
-    X(exits_depth, "exits: shadow stack full")                      \
-    X(exits_syscall, "exits: system calls")                         \
-    X(exits_other, "exits: traps and the rest")
+    X(cache_resets, "times the code buffer was emptied")
+
+/* Ways out of generated code to the run loop, by exit_reason. */
+#define TCG_EXITS(X)                                                   \
+    X(CPU_EXIT_NONE, exits_next, "exits: on to the next unit")         \
+    X(CPU_EXIT_KICK, exits_kick, "exits: kicked (signals, others)")    \
+    X(CPU_EXIT_SYSCALL, exits_syscall, "exits: system calls")          \
+    X(CPU_EXIT_BREAKPOINT, exits_breakpoint, "exits: breakpoints")     \
+    X(CPU_EXIT_ILLEGAL, exits_illegal, "exits: illegal instructions")  \
+    X(CPU_EXIT_FETCH_FAULT, exits_fetch, "exits: code not executable") \
+    X(CPU_EXIT_MISALIGNED, exits_misaligned, "exits: misaligned")      \
+    X(CPU_EXIT_MEM_FAULT, exits_fault, "exits: memory faults")         \
+    X(CPU_EXIT_FENCE_CODE, exits_fence, "exits: fence.i")              \
+    X(CPU_EXIT_MODE, exits_mode, "exits: the mode word has changed")   \
+    X(TCG_EXIT_LOOKUP, exits_lookup, "exits: no unit to go on with")   \
+    X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")
 
 struct tcg_stats {
 #define X(name, help) uint64_t name;
@@ -114,13 +126,15 @@ struct tcg {
     uint32_t thunk[JIT_THUNK_COUNT];
     uint32_t thunk_end;
     struct tcg_stats stats;
+    uint64_t exits[TCG_EXIT_COUNT]; /* of the vCPUs that are gone */
 };
 
 extern struct tcg tcg;
 
 /* buffer.c: the code buffer, mapped twice. Offsets are from its start. */
 extern uint8_t *tcg_code_rx, *tcg_code_rw;
-int tcg_buffer_init(size_t size);
+/* 0 or -errno. anonymous: as perf needs it to look for names. */
+int tcg_buffer_init(size_t size, bool anonymous);
 uint32_t tcg_buffer_alloc(uint32_t size); /* 16-byte aligned; UINT32_MAX when full */
 void tcg_buffer_reset(uint32_t keep);     /* all but the first `keep` bytes are free */
 uint32_t tcg_buffer_used(void);
@@ -142,6 +156,7 @@ void tcg_drop_locked(struct tcg_unit *unit);
 void tcg_reset_locked(void); /* nobody may be in generated code */
 /* The unit whose code contains that offset, or NULL. No lock; async-signal-safe. */
 struct tcg_unit *tcg_unit_at(uint32_t offset);
+void tcg_each_unit_locked(void (*fn)(struct tcg_unit *unit)); /* dropped ones too */
 void tcg_remember_code(
     struct tcg_unit *unit); /* for tcg_unit_at(); units come in ascending order */
 
@@ -152,6 +167,17 @@ void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request);
 unsigned tcg_fetch(void *opaque, uint64_t pc, void *bytes,
                    unsigned length); /* cpu_translate.fetch */
 void tcg_log_ir(const struct ir_unit *unit, const char *title);
+
+/* stats.c */
+static inline void tcg_count_exit(struct tcg_cpu *self, uint32_t reason)
+{
+    if (reason < TCG_EXIT_COUNT) {
+        /* others only read it */
+        __atomic_store_n(&self->exits[reason], self->exits[reason] + 1, __ATOMIC_RELAXED);
+    }
+}
+void tcg_keep_exits_locked(const struct tcg_cpu *gone);
+void tcg_stats_fork_child(struct tcg_cpu *self); /* counts anew */
 
 /* interp.c: the run loop of the interpreter. */
 enum cpu_exit tcg_run_interp(struct cpu *cpu);

@@ -37,7 +37,7 @@ bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *r
         cpu->exit_arg = mem_guest_fault_address();
         cpu->exit_signal = leave.fault_signal;
         cpu->exit_code = leave.fault_code;
-        __atomic_fetch_add(&tcg.stats.faults, 1, __ATOMIC_RELAXED);
+        tcg_count_exit(cpu->accel, CPU_EXIT_MEM_FAULT);
         *result = CPU_EXIT_MEM_FAULT;
         return true;
     }
@@ -56,7 +56,7 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
         uint64_t pc = tcg_pc(cpu);
 
         if (atomic_load(&cpu->kicked) && tcg_take_kick(cpu)) {
-            tcg.stats.exits_kick++;
+            tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
         jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];

@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 #include "accel/tcg/internal.h"
+#include "accel/tcg/perf.h"
 #include "mem/guest.h"
 #include "util/disas.h"
 #include "util/log.h"
@@ -161,7 +162,8 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
     jit_code_init(&tcg.code);
     cpu_no_jumps[0].pc = 1;
     if (!tcg.interp) {
-        result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE);
+        result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE,
+                                 config->perfmap);
         if (result < 0) {
             log_printf("no executable memory (%s): using the interpreter\n", strerror(-result));
             tcg.interp = true;
@@ -172,6 +174,10 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
         if (!tcg.compiler) {
             snprintf(error, error_size, "out of memory");
             return -ENOMEM;
+        }
+        result = tcg_perf_init(error, error_size);
+        if (result < 0) {
+            return result;
         }
     }
     tcg.ready = true;
@@ -203,6 +209,7 @@ static void set_target(const struct cpu_target_ops *ops)
         tcg.thunk[i] += at;
     }
     tcg.thunk_end = tcg_buffer_used();
+    tcg_perf_thunks(tcg.thunk_end);
 }
 
 static struct cpu *new_cpu(size_t state_size)
@@ -282,6 +289,7 @@ static void cpu_destroy(struct cpu *cpu)
         ;
     }
     *p = self->next;
+    tcg_keep_exits_locked(self);
     lock_release(&tcg.lock);
     munmap(self->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
     tcg_cold_free(self);
@@ -313,6 +321,7 @@ static void reset_cache(struct tcg_cpu *self)
     tcg_reset_locked();
     if (!tcg.interp) {
         tcg_buffer_reset(tcg.thunk_end);
+        tcg_perf_reset();
     }
     atomic_store(&tcg.stop, false);
     lock_release(&tcg.lock);
@@ -334,15 +343,15 @@ static void begin_code(struct tcg_cpu *self)
 
 bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
 {
+    /* an exit check fires for a kick, which is counted where it is taken, or for depth */
+    if (reason != TCG_EXIT_POLL || !atomic_load(&cpu->kicked)) {
+        tcg_count_exit(cpu->accel, reason);
+    }
     *result = (enum cpu_exit)reason;
     switch (reason) {
     case CPU_EXIT_NONE:
     case TCG_EXIT_LOOKUP:
-        return false;
     case TCG_EXIT_POLL:
-        if (!atomic_load(&cpu->kicked)) {
-            tcg.stats.exits_depth++;
-        }
         return false;
     case CPU_EXIT_FENCE_CODE:
         tcg_flush_changed(0, UINT64_MAX);
@@ -352,13 +361,8 @@ bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
         return false;
     case CPU_EXIT_FETCH_FAULT:
         tcg_drop_at(cpu, tcg_pc(cpu)); /* the page may be mapped next time */
-        tcg.stats.exits_other++;
-        return true;
-    case CPU_EXIT_SYSCALL:
-        tcg.stats.exits_syscall++;
         return true;
     default:
-        tcg.stats.exits_other++;
         return true;
     }
 }
@@ -377,7 +381,7 @@ static enum cpu_exit run_host(struct cpu *cpu)
         bool cold;
 
         if (tcg_take_kick(cpu) && !atomic_load(&tcg.stop)) {
-            tcg.stats.exits_kick++;
+            tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
         begin_code(self);
@@ -471,6 +475,8 @@ void tcg_fork_child(struct cpu *self)
             _exit(1);
         }
     }
+    tcg_stats_fork_child(tcg.cpus);
+    tcg_perf_fork_child();
     lock_init(&tcg.lock);
 }
 
@@ -480,12 +486,4 @@ void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), voi
         range(opaque, (uint64_t)tcg_code_rx, (uint64_t)tcg_code_rx + tcg_buffer_size());
         range(opaque, (uint64_t)tcg_code_rw, (uint64_t)tcg_code_rw + tcg_buffer_size());
     }
-}
-
-void tcg_print_stats(void)
-{
-#define X(name, help) \
-    log_printf("%-20s %12llu  # %s\n", #name, (unsigned long long)tcg.stats.name, help);
-    TCG_COUNTERS(X)
-#undef X
 }

@@ -27,6 +27,18 @@ struct tcg_config {
      * how many bytes from pc on may be (up to length). Called on a vCPU thread while translating;
      * may lock. */
     unsigned (*fetchable)(uint64_t pc, unsigned length);
+
+    /* Profiles. With the interpreter there is no code to name, and they do nothing. */
+    bool perfmap; /* write /tmp/perf-PID.map */
+    bool jitdump; /* write jit-PID.dump into the working folder of the start */
+    /* The guest function that contains pc, and pc's distance from its start; or NULL. Called only
+     * for profiles, with the translator's lock held. May be NULL. */
+    const char *(*symbol)(uint64_t pc, uint64_t *distance);
+    /* What symbol() has found in [start, end) is good no longer. With the lock held. */
+    void (*forget_symbols)(uint64_t start, uint64_t end);
+    /* Moves a descriptor that stays open out of the guest's way: its new number, or -errno. Called
+     * by tcg_init(). May be NULL. */
+    int (*reserve_fd)(int fd);
 };
 
 /* Once, before any vCPU. Returns 0, or -errno with a one-line message in error[]. If the host
@@ -68,7 +80,8 @@ int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void 
 /* The optimisation switches for tcg_config.options (`-O help`): a line each. */
 void tcg_list_options(void (*line)(void *opaque, const char *text), void *opaque);
 
-/* Prints the counters of `-d stats`, a `name value` line each. */
-void tcg_print_stats(void);
+/* Logs the counters of `-d stats`, a `name value` line each, behind a line that says of which
+ * process and `when`. */
+void tcg_print_stats(const char *when);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <time.h>
 #include "accel/tcg/internal.h"
+#include "accel/tcg/perf.h"
 #include "jit/ir/text.h"
 #include "jit/ir/verify.h"
 #include "jit/opt/dce.h"
@@ -264,6 +265,7 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
         return NULL;
     }
     tcg_remember_code(unit);
+    tcg_perf_unit(unit);
     tcg_insert_locked(unit);
     tcg.stats.units++;
     tcg.stats.guest_insns += request.insns;

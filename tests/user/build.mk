@@ -1,1 +1,1 @@
-check-tests += tests/user/run tests/user/elf
+check-tests += tests/user/run tests/user/elf tests/user/perf tests/user/stats
