@@ -34,6 +34,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 #include "accel/tcg/tcg.h"
 #include "linux-user/abi.h"
 #include "linux-user/mm.h"
@@ -623,6 +626,12 @@ static char *stack_new(void)
     char *stack = mmap(NULL, THREAD_STACK_SIZE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
+#if defined(__SANITIZE_ADDRESS__)
+    /* A process that shared our memory left its frames' marks where it ended. */
+    if (stack != MAP_FAILED) {
+        __asan_unpoison_memory_region(stack, THREAD_STACK_SIZE);
+    }
+#endif
     return stack == MAP_FAILED ? NULL : stack;
 }
 

@@ -7,6 +7,7 @@
 #include <time.h>
 #include "accel/tcg/internal.h"
 #include "accel/tcg/perf.h"
+#include "build/config.h"
 #include "jit/ir/text.h"
 #include "jit/ir/verify.h"
 #include "jit/opt/dce.h"
@@ -98,12 +99,8 @@ void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request)
     if (log_enabled(LOG_OP_OPT)) {
         tcg_log_ir(&tcg.unit, "OP after optimisation:");
     }
-#ifdef TINAMOU_DEBUG
-    bool verify = true;
-#else
-    bool verify = log_enabled(LOG_OP | LOG_OP_OPT);
-#endif
-    if (verify && ir_verify(&tcg.unit, report_violation, NULL)) {
+    if ((CONFIG_DEBUG || log_enabled(LOG_OP | LOG_OP_OPT)) &&
+        ir_verify(&tcg.unit, report_violation, NULL)) {
         tcg_log_ir(&tcg.unit, "this unit is not well-formed:");
         abort();
     }
