@@ -182,6 +182,35 @@ static void host_handler(int signo, siginfo_t *info, void *opaque)
     }
 }
 
+enum default_action { DEFAULT_DIE, DEFAULT_IGNORE, DEFAULT_STOP };
+
+static enum default_action default_action(int signo)
+{
+    switch (signo) {
+    case SIGCHLD:
+    case SIGURG:
+    case SIGWINCH:
+    case SIGCONT:
+        return DEFAULT_IGNORE;
+    case SIGSTOP:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
+        return DEFAULT_STOP;
+    default:
+        return DEFAULT_DIE;
+    }
+}
+
+/* Does a signal without a handler of the guest's come to ours? The five that instructions raise do;
+ * and those that end the process, if something is to be said then. */
+static bool is_watched(int signo, const struct signal_action *guest)
+{
+    return fault_index(signo) >= 0 ||
+           (log_enabled(LOG_STATS) && guest->handler == HANDLER_DEFAULT && signo != SIGKILL &&
+            default_action(signo) == DEFAULT_DIE);
+}
+
 /* Makes the host's action what the guest's asks for. */
 static void install(int signo, const struct signal_action *guest)
 {
@@ -189,10 +218,10 @@ static void install(int signo, const struct signal_action *guest)
     struct host_action host = {.flags = SA_RESTORER, .restorer = signal_host_return, .mask = ~0ull};
 
     host.flags |= guest->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
-    if (handled || fault_index(signo) >= 0) {
+    if (handled || is_watched(signo, guest)) {
         host.handler = (void *)host_handler;
         host.flags |= SA_SIGINFO | SA_ONSTACK;
-        /* A call interrupted by one of the five that has no handler should not notice. */
+        /* A call interrupted by one that has no handler should not notice. */
         host.flags |= handled ? guest->flags & SA_RESTART : SA_RESTART;
         if (fault_index(signo) < 0) {
             host.flags |= guest->flags & (unsigned)SA_RESETHAND;
@@ -254,7 +283,7 @@ int signal_init(struct user_thread *first)
         if (host.handler == (void *)SIG_IGN) {
             actions->action[signo].handler = HANDLER_IGNORE;
         }
-        if (fault_index(signo) >= 0) {
+        if (is_watched(signo, &actions->action[signo])) {
             install(signo, &actions->action[signo]);
         }
     }
@@ -470,26 +499,6 @@ static void resolve_restart(struct user_thread *t, int64_t handler_flags)
     }
 }
 
-enum default_action { DEFAULT_DIE, DEFAULT_IGNORE, DEFAULT_STOP };
-
-static enum default_action default_action(int signo)
-{
-    switch (signo) {
-    case SIGCHLD:
-    case SIGURG:
-    case SIGWINCH:
-    case SIGCONT:
-        return DEFAULT_IGNORE;
-    case SIGSTOP:
-    case SIGTSTP:
-    case SIGTTIN:
-    case SIGTTOU:
-        return DEFAULT_STOP;
-    default:
-        return DEFAULT_DIE;
-    }
-}
-
 /* The frame of a handler can't be written, or a frame to return from is none: SIGSEGV, fatal where
  * it could not be handled. */
 static void deliver(struct user_thread *t, const siginfo_t *info);
@@ -524,7 +533,7 @@ static void deliver(struct user_thread *t, const siginfo_t *info)
     action = actions->action[signo];
     if (action.handler > HANDLER_IGNORE && (action.flags & (unsigned)SA_RESETHAND)) {
         actions->action[signo].handler = HANDLER_DEFAULT;
-        if (fault_index(signo) >= 0) {
+        if (is_watched(signo, &actions->action[signo])) {
             install(signo, &actions->action[signo]);
         }
     }
