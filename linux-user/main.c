@@ -83,6 +83,7 @@ static void start_translator(const struct options *options)
         .options = options->optimisations,
         .one_insn = options->one_insn,
         .guest_base = mem_guest_base,
+        .code_size = (size_t)options->tb_size << 20,
         .fetchable = mm_fetchable,
         .perfmap = options->perfmap,
         .jitdump = options->jitdump,
