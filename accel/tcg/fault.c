@@ -91,8 +91,11 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
     if (mem_guest_fixup(signal, info, context)) {
         return true;
     }
-    if (!cpu || tcg.interp || (signal != SIGSEGV && signal != SIGBUS)) {
+    if (!cpu || (signal != SIGSEGV && signal != SIGBUS)) {
         return false;
+    }
+    if (tcg.interp) {
+        return tcg_interp_fault(cpu, signal, info, context);
     }
     if (tcg_in_buffer(rip)) {
         uint32_t offset = (uint32_t)(rip - (uint64_t)tcg_code_rx);

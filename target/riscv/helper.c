@@ -8,6 +8,7 @@
  */
 #include "target/riscv/helper.h"
 #include <string.h>
+#include "mem/guest.h"
 #include "target/riscv/cpu.h"
 #include "target/riscv/crypto.h"
 #include "target/riscv/helper-host.h"
@@ -205,7 +206,7 @@ static uint64_t rv_helper_rdcycle(void)
     return __builtin_ia32_rdtsc();
 }
 
-static void cas128(uint64_t addr, uint64_t expected[2], const uint64_t desired[2])
+static void cas128(void *addr, uint64_t expected[2], const uint64_t desired[2])
 {
     __asm__ volatile("lock cmpxchg16b (%2)"
                      : "+a"(expected[0]), "+d"(expected[1])
@@ -218,7 +219,7 @@ static uint64_t rv_helper_rdcycle(void)
     return rv_helper_rdtime();
 }
 
-static void cas128(uint64_t addr, uint64_t expected[2], const uint64_t desired[2])
+static void cas128(void *addr, uint64_t expected[2], const uint64_t desired[2])
 {
     unsigned __int128 want = (unsigned __int128)expected[1] << 64 | expected[0];
     unsigned __int128 next = (unsigned __int128)desired[1] << 64 | desired[0];
@@ -243,7 +244,7 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
         desired[0] = cpu->x[s];
         desired[1] = cpu->x[s + 1];
     }
-    cas128(addr, old, desired);
+    cas128(mem_guest_host(addr), old, desired);
     if (d) {
         cpu->x[d] = old[0];
         cpu->x[d + 1] = old[1];
