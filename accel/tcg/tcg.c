@@ -170,6 +170,7 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
         }
     }
     if (!tcg.interp) {
+        jit_x86_features_baseline(!tcg.options.hostext);
         tcg.compiler = jit_x86_new(&tcg.layout, &tcg.options);
         if (!tcg.compiler) {
             snprintf(error, error_size, "out of memory");
