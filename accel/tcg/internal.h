@@ -12,6 +12,7 @@
 #ifndef TINAMOU_ACCEL_TCG_INTERNAL_H
 #define TINAMOU_ACCEL_TCG_INTERNAL_H
 
+#include <setjmp.h>
 #include "accel/tcg/tcg.h"
 #include "jit/ir/build.h"
 #include "jit/jit.h"
@@ -59,6 +60,9 @@ struct tcg_cpu {
     struct tcg_cpu *next;
     struct cpu_jump *jumps;         /* CPU_JUMP_CACHE_SIZE entries */
     struct tcg_cold *cold;          /* cold.c */
+    jmp_buf escape;                 /* interp.c: from a fault in a helper */
+    bool escaped;
+    uint64_t escape_address; /* of that fault, the guest's */
     _Atomic bool in_code;           /* runs generated code, or may look at units */
     uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };
@@ -183,6 +187,11 @@ void tcg_stats_fork_child(struct tcg_cpu *self); /* counts anew */
 enum cpu_exit tcg_run_interp(struct cpu *cpu);
 /* Runs one unit. True if the vCPU is to leave for its driver, with the reason in *result. */
 bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result);
+
+/* In the signal handler: a helper that the interpreter has called faulted at this guest address.
+ * Changes the context so that the thread leaves the helper, and the guest gets the fault. */
+void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,
+                       ucontext_t *context);
 
 /* cold.c: code that runs for the first time. */
 bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);

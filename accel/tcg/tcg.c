@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "accel/tcg/internal.h"
 #include "accel/tcg/perf.h"
+#include "jit/x86_64/features.h"
 #include "mem/guest.h"
 #include "util/disas.h"
 #include "util/log.h"
