@@ -95,7 +95,13 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
         return false;
     }
     if (tcg.interp) {
-        return tcg_interp_fault(cpu, signal, info, context);
+        if (cpu->exit_reason != JIT_IN_HELPER) {
+            return false;
+        }
+        address = code == SI_KERNEL ? 0 : address - mem_guest_base;
+        code = code == SI_KERNEL ? SEGV_MAPERR : code;
+        tcg_interp_escape(cpu, signal, code, address, context);
+        return true;
     }
     if (tcg_in_buffer(rip)) {
         uint32_t offset = (uint32_t)(rip - (uint64_t)tcg_code_rx);

@@ -58,10 +58,12 @@ struct tcg_unit {
 struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
-    struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
-    jmp_buf *interp_frame;  /* while a unit is interpreted: where a fault in a helper leads */
-    struct tcg_cold *cold;  /* cold.c */
-    _Atomic bool in_code;   /* runs generated code, or may look at units */
+    struct cpu_jump *jumps;         /* CPU_JUMP_CACHE_SIZE entries */
+    struct tcg_cold *cold;          /* cold.c */
+    jmp_buf escape;                 /* interp.c: from a fault in a helper */
+    bool escaped;
+    uint64_t escape_address; /* of that fault, the guest's */
+    _Atomic bool in_code;           /* runs generated code, or may look at units */
     uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };
 
@@ -185,9 +187,10 @@ void tcg_stats_fork_child(struct tcg_cpu *self); /* counts anew */
 enum cpu_exit tcg_run_interp(struct cpu *cpu);
 /* Runs one unit. True if the vCPU is to leave for its driver, with the reason in *result. */
 bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result);
-/* A helper's access to guest memory has faulted: edits the context so that tcg_interpret() returns
- * with it. False if nothing was being interpreted. Async-signal-safe. */
-bool tcg_interp_fault(struct cpu *cpu, int signal, const siginfo_t *info, ucontext_t *context);
+/* In the signal handler: a helper that the interpreter has called faulted at this guest address.
+ * Changes the context so that the thread leaves the helper, and the guest gets the fault. */
+void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,
+                       ucontext_t *context);
 
 /* cold.c: code that runs for the first time. */
 bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);

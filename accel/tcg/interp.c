@@ -3,9 +3,10 @@
  * other.
  */
 #include <errno.h>
-#include <signal.h>
 #include "accel/tcg/internal.h"
+#include "jit/interp/call.h"
 #include "jit/interp/interp.h"
+#include "jit/jit.h"
 #include "mem/guest.h"
 #include "util/log.h"
 
@@ -27,62 +28,68 @@ static int cas(void *opaque, uint64_t address, unsigned size, uint64_t expected,
     return mem_guest_cas(address, size, expected, desired, old, fault_signal, fault_code);
 }
 
-static const struct interp_memory memory = {.load = load, .store = store, .cas = cas};
-
 /*
- * Helpers access guest memory directly. Where one faults the state is complete, and its frames are
- * left behind: the signal handler returns into leave_helper(), which jumps. Not out of the handler
- * itself, so that the signal mask and MXCSR become what they were at the fault. What interp_run()
- * had allocated for a very large unit is lost.
+ * A helper's access to guest memory faults somewhere in C. The signal handler records the fault and
+ * has the thread go on in escape(), outside the handler, so that the signal mask is right.
  */
-static _Noreturn void leave_helper(struct tcg_cpu *self)
+static int call(void *opaque, const struct ir_helper *helper, void *state, const uint64_t *args,
+                uint64_t *result, int *fault_signal, int *fault_code)
 {
-    longjmp(*self->interp_frame, 1);
-}
-
-bool tcg_interp_fault(struct cpu *cpu, int signal, const siginfo_t *info, ucontext_t *context)
-{
+    struct cpu *cpu = state;
     struct tcg_cpu *self = cpu->accel;
-    greg_t *regs = context->uc_mcontext.gregs;
-    const bool told = info->si_code != SI_KERNEL; /* else the address was not canonical */
+    volatile unsigned mxcsr = __builtin_ia32_stmxcsr();
 
-    if (!self->interp_frame) {
-        return false;
+    if (_setjmp(self->escape) != 0) {
+        __builtin_ia32_ldmxcsr(mxcsr);
+        *fault_signal = cpu->exit_signal;
+        *fault_code = cpu->exit_code;
+        return -EFAULT;
     }
-    cpu->exit_arg = told ? mem_guest_address(info->si_addr) : 0;
-    cpu->exit_signal = signal;
-    cpu->exit_code = told ? info->si_code : SEGV_MAPERR;
-    regs[REG_RDI] = (greg_t)(uintptr_t)self;
-    regs[REG_RSP] = ((regs[REG_RSP] - 128) & -16) - 8; /* below the red zone, as after a call */
-    regs[REG_RIP] = (greg_t)(uintptr_t)leave_helper;
-    return true;
+    cpu->exit_reason = JIT_IN_HELPER;
+    *result = interp_call(helper, state, args);
+    cpu->exit_reason = CPU_EXIT_NONE;
+    return 0;
 }
+
+static _Noreturn void escape(struct tcg_cpu *self)
+{
+    longjmp(self->escape, 1);
+}
+
+void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address, ucontext_t *context)
+{
+    greg_t *regs = context->uc_mcontext.gregs;
+    struct tcg_cpu *self = cpu->accel;
+
+    cpu->exit_reason = CPU_EXIT_NONE;
+    cpu->exit_signal = signal;
+    cpu->exit_code = code;
+    self->escaped = true;
+    self->escape_address = address;
+    regs[REG_RDI] = (greg_t)(uint64_t)self;
+    /* below the red zone, aligned as at a function's entry */
+    regs[REG_RSP] = ((regs[REG_RSP] - 128) & ~(greg_t)15) - 8;
+    regs[REG_RIP] = (greg_t)(uint64_t)escape;
+}
+
+static const struct interp_memory memory = {.load = load, .store = store, .cas = cas, .call = call};
 
 bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result)
 {
     struct tcg_cpu *self = cpu->accel;
     struct interp_exit leave;
-    jmp_buf frame;
-    int failed;
 
-    if (_setjmp(frame)) {
-        self->interp_frame = NULL;
-        tcg_count_exit(self, CPU_EXIT_MEM_FAULT);
-        *result = CPU_EXIT_MEM_FAULT;
-        return true;
-    }
-    self->interp_frame = &frame;
-    failed = interp_run(unit, cpu, &memory, &leave);
-    self->interp_frame = NULL;
-    tcg_set_pc(cpu, leave.pc);
-    if (failed == -EFAULT) {
-        cpu->exit_arg = mem_guest_fault_address();
+    if (interp_run(unit, cpu, &memory, &leave) == -EFAULT) {
+        tcg_set_pc(cpu, leave.pc);
+        cpu->exit_arg = self->escaped ? self->escape_address : mem_guest_fault_address();
+        self->escaped = false;
         cpu->exit_signal = leave.fault_signal;
         cpu->exit_code = leave.fault_code;
         tcg_count_exit(self, CPU_EXIT_MEM_FAULT);
         *result = CPU_EXIT_MEM_FAULT;
         return true;
     }
+    tcg_set_pc(cpu, leave.pc);
     return leave.op == IR_exit_loop && tcg_leave(cpu, leave.reason, result);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "accel/tcg/internal.h"
 #include "accel/tcg/perf.h"
+#include "jit/x86_64/features.h"
 #include "mem/guest.h"
 #include "util/disas.h"
 #include "util/log.h"
@@ -170,6 +171,7 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
         }
     }
     if (!tcg.interp) {
+        jit_x86_features_baseline(!tcg.options.hostext);
         tcg.compiler = jit_x86_new(&tcg.layout, &tcg.options);
         if (!tcg.compiler) {
             snprintf(error, error_size, "out of memory");

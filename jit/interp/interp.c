@@ -186,9 +186,10 @@ static int amo(struct interp *in, const struct ir_ins *ins)
 
 /* ---- calls ------------------------------------------------------------------------------- */
 
-static uint64_t call(struct interp *in, unsigned index, const ir_ref *refs)
+static int call(struct interp *in, unsigned index, const ir_ref *refs, uint64_t *result)
 {
     const struct ir_helper *helper = &in->unit->target->helpers[index];
+    const struct interp_memory *m = in->memory;
     uint64_t args[IR_MAX_HELPER_ARGS];
 
     for (unsigned i = 0; i < helper->nargs; i++) {
@@ -197,7 +198,14 @@ static uint64_t call(struct interp *in, unsigned index, const ir_ref *refs)
     if (helper->effects & (IR_H_READS_STATE | IR_H_MEMORY)) {
         store_pc(in, in->insn_pc);
     }
-    return interp_call(helper, in->state, args);
+    if (helper->effects & IR_H_MEMORY && m->call != NULL) {
+        return m->call(m->opaque, helper, in->state, args, result, &in->exit->fault_signal,
+                       &in->exit->fault_code)
+                   ? fault(in, 0)
+                   : 0;
+    }
+    *result = interp_call(helper, in->state, args);
+    return 0;
 }
 
 /* ---- integer arithmetic that C has not, or leaves undefined ------------------------------- */
@@ -550,14 +558,16 @@ static int run(struct interp *in)
             break;
 
         case IR_call:
-            v[at] = call(in, (unsigned)ins->imm, &unit->pool[ins->a]);
+            TRY(call(in, (unsigned)ins->imm, &unit->pool[ins->a], &v[at]));
             break;
         case IR_callif: {
             const ir_ref *pool = &unit->pool[ins->a];
 
-            v[at] = holds(unit, v, ins->cc, pool[0], pool[1])
-                        ? call(in, (unsigned)ins->imm, pool + 3)
-                        : v[pool[2]];
+            if (holds(unit, v, ins->cc, pool[0], pool[1])) {
+                TRY(call(in, (unsigned)ins->imm, pool + 3, &v[at]));
+            } else {
+                v[at] = v[pool[2]];
+            }
             break;
         }
 

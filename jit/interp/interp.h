@@ -26,6 +26,10 @@ struct interp_memory {
     int (*cas)(void *opaque, uint64_t address, unsigned size, uint64_t expected, uint64_t desired,
                uint64_t *old, int *fault_signal, int *fault_code);
     void *opaque;
+    /* Calls a helper that accesses guest memory (IR_H_MEMORY), as interp_call() of call.h does, and
+     * catches its fault: then the result is -EFAULT like that of an access. NULL: none faults. */
+    int (*call)(void *opaque, const struct ir_helper *helper, void *state, const uint64_t *args,
+                uint64_t *result, int *fault_signal, int *fault_code);
 };
 
 /* How a unit was left. */
