@@ -58,11 +58,11 @@ struct tcg_unit {
 struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
-    struct cpu_jump *jumps;         /* CPU_JUMP_CACHE_SIZE entries */
-    struct tcg_cold *cold;          /* cold.c */
-    jmp_buf escape;                 /* interp.c: from a fault in a helper */
+    struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
+    struct tcg_cold *cold;  /* cold.c */
+    jmp_buf escape;         /* interp.c: from a fault in a helper */
     bool escaped;
-    uint64_t escape_address; /* of that fault, the guest's */
+    uint64_t escape_address;        /* of that fault, the guest's */
     _Atomic bool in_code;           /* runs generated code, or may look at units */
     uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };

@@ -1,6 +1,6 @@
 /*
- * Code that runs once: 240,000 instructions in a straight line with a branch in every eight. What it
- * takes beyond start-up is the cost of meeting new code. Guest only; no kernel.
+ * Code that runs once: 240,000 instructions in a straight line with a branch in every eight. What
+ * it takes beyond start-up is the cost of meeting new code. Guest only; no kernel.
  */
 #include "tests/bench/bench.h"
 
