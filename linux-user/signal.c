@@ -1,5 +1,6 @@
 /*
- * Guest signals; signal.h has the design.
+ * Guest signals; signal.h has the design. Over 800 lines because masks, slots and doorbell are one
+ * protocol between the host handler and the run loop, whose halves are read side by side.
  *
  * Order matters in three places:
  * - A new action of the guest reaches our table before the host when it brings a handler, so that

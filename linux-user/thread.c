@@ -1,5 +1,6 @@
 /*
- * Guest threads and processes.
+ * Guest threads and processes. Over 800 lines because the kinds of clone share how a thread begins
+ * and ends.
  *
  * How a guest's clone is made depends on what it shares:
  *

@@ -132,11 +132,13 @@ static uint32_t reverse_postorder(struct x86_compiler *c)
     uint32_t n = unit->block_count, depth = 0, left = n;
     /* a stack of blocks, each with the number of successors done; a block is on it at most once */
     uint32_t *stack = calloc(3ull * n, sizeof(*stack));
-    uint32_t *done = stack + n, *seen = stack + 2 * n;
+    uint32_t *done, *seen;
 
     if (!stack) {
         abort();
     }
+    done = stack + n;
+    seen = stack + 2 * n;
     stack[depth++] = 0;
     seen[0] = 1;
     while (depth) {
