@@ -330,7 +330,11 @@ void block_make(struct block *b, uint64_t seed, const struct block_options *opti
 void block_make_encoding(struct block *b, uint32_t bits)
 {
     memset(b, 0, sizeof(*b));
+    /* Not where 32-bit formats, or 16-bit ones with full registers, have rd or rs1. */
     b->keeper = 31;
+    while ((bits >> 7 & 31) == b->keeper || (bits >> 15 & 31) == b->keeper) {
+        b->keeper--;
+    }
     b->item_count = 1;
     b->function = 1;
     b->items[0] = (struct block_item){{bits}, 1, BLOCK_PLAIN, 0, false};

@@ -161,9 +161,7 @@ static uint32_t random_encoding(uint64_t index)
         bits = (bits & ~rv_row_mask(row)) | rv_row_match(row);
         break;
     }
-    bits |= 3;
-    /* x31 holds the harness's address. */
-    return (bits >> 15 & 31) == 31 ? bits ^ 1u << 15 : bits;
+    return bits | 3;
 }
 
 /* What cannot stand alone, or reads a clock. */
