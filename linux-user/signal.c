@@ -255,6 +255,28 @@ void signal_open(struct user_thread *t)
     }
 }
 
+#define LIBRARY_SIGNAL 33 /* SIGSETXID of glibc */
+
+/* One is enough: the process has one thread then. */
+static struct {
+    struct host_action action;
+    uint64_t mask;
+} before_library;
+
+void signal_library_starts(void)
+{
+    user_host_syscall(SYS_rt_sigaction, LIBRARY_SIGNAL, 0, (uint64_t)&before_library.action,
+                      sizeof(uint64_t), 0, 0);
+    user_host_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (uint64_t)&before_library.mask,
+                      sizeof(before_library.mask), 0, 0);
+}
+
+void signal_library_started(void)
+{
+    set_host_action(LIBRARY_SIGNAL, &before_library.action);
+    set_host_mask(before_library.mask);
+}
+
 /* ---- threads -------------------------------------------------------------------------------- */
 
 int signal_init(struct user_thread *first)

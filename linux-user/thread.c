@@ -378,6 +378,7 @@ static int64_t launch_wait(struct launch *launch)
 /* A detached thread of libc with all signals blocked. 0 or -errno. */
 static int host_thread_create(void *(*entry)(void *), void *argument)
 {
+    static bool library_started;
     pthread_attr_t attributes;
     pthread_t id;
     int error = pthread_attr_init(&attributes);
@@ -389,8 +390,13 @@ static int host_thread_create(void *(*entry)(void *), void *argument)
     if (!error) {
         error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     }
-    if (!error) {
+    if (!error && library_started) {
         error = pthread_create(&id, &attributes, entry, argument);
+    } else if (!error) {
+        signal_library_starts();
+        error = pthread_create(&id, &attributes, entry, argument);
+        signal_library_started();
+        library_started = true;
     }
     pthread_attr_destroy(&attributes);
     return -error;
