@@ -1,6 +1,7 @@
 /*
  * From a guest pc to a unit in the cache.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,7 +70,7 @@ static void log_guest(struct cpu *cpu, const struct cpu_translate *request)
             used +=
                 (unsigned)snprintf(hex + used, sizeof(hex) - used, "%02x", bytes[at + n - 1 - i]);
         }
-        log_printf("0x%08llx:  %-10s %s\n", (unsigned long long)(pc + at), hex, text);
+        log_printf("0x%08" PRIx64 ":  %-10s %s\n", pc + at, hex, text);
         at += n;
     }
     log_printf("\n");

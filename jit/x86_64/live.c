@@ -287,6 +287,8 @@ static void global_op(struct x86_compiler *c, struct backward *b, const struct s
     unsigned g = ins->aux;
     struct val *val = &c->val[c->val[ins->op == IR_gset ? ins->a : seq->ref].alias];
 
+    /* a logged value must exist: no user can make it by itself */
+    val->uses += ins->op == IR_gset && val->uses != UINT8_MAX;
     if (seq->side) {
         if (ins->op == IR_gset) {
             use(c, ins->a, seq->pos);
