@@ -136,11 +136,13 @@ void *ir_unit_grow(void *array, uint32_t *cap, uint32_t need, size_t size)
 {
     uint32_t n = *cap ? *cap : 64;
 
-    while (n < need)
+    while (n < need) {
         n *= 2;
+    }
     array = realloc(array, n * size);
-    if (!array)
+    if (!array) {
         error_fatal("no memory for a translation of %u elements", n);
+    }
     *cap = n;
     return array;
 }

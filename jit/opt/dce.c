@@ -43,8 +43,9 @@ static bool is_root(const struct ir_unit *unit, const struct ir_ins *ins)
 /* Whether somebody may see the globals as they are at this op. */
 static bool looks(const struct ir_unit *unit, const struct ir_ins *ins)
 {
-    if (ins->op == IR_call)
+    if (ins->op == IR_call) {
         return helper_effects(unit, ins) & (IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_MEMORY);
+    }
     return ir_op_info[ins->op].faults || ir_op_info[ins->op].ends_block;
 }
 
@@ -59,8 +60,9 @@ static void mark_roots(struct ir_unit *unit, const struct ir_block *block)
         if (ins->op == IR_gset) {
             unsigned g = ins->aux % IR_MAX_GLOBALS;
 
-            if (is_pending[g / 64] >> (g % 64) & 1)
+            if (is_pending[g / 64] >> (g % 64) & 1) {
                 *mark_of(&unit->ins[pending[g]]) = 0;
+            }
             pending[g] = r;
             is_pending[g / 64] |= UINT64_C(1) << (g % 64);
         } else if (looks(unit, ins)) {
@@ -87,8 +89,9 @@ static bool mark_args(struct ir_unit *unit, ir_ref user)
     for (unsigned i = 0; i < n; i++) {
         uint8_t *mark = mark_of(&unit->ins[args[i]]);
 
-        if (args[i] == IR_NONE || *mark)
+        if (args[i] == IR_NONE || *mark) {
             continue;
+        }
         *mark = LIVE;
         again |= args[i] > user;
     }
@@ -118,15 +121,18 @@ void jit_opt_dce(struct ir_unit *unit)
 {
     bool again;
 
-    for (uint32_t i = 0; i < unit->block_count; i++)
+    for (uint32_t i = 0; i < unit->block_count; i++) {
         mark_roots(unit, &unit->blocks[i]);
+    }
     do {
         again = false;
         for (ir_ref r = unit->ins_count - 1; r; r--) {
-            if (*mark_of(&unit->ins[r]))
+            if (*mark_of(&unit->ins[r])) {
                 again |= mark_args(unit, r);
+            }
         }
     } while (again);
-    for (uint32_t i = 0; i < unit->block_count; i++)
+    for (uint32_t i = 0; i < unit->block_count; i++) {
         sweep(unit, &unit->blocks[i]);
+    }
 }

@@ -187,13 +187,15 @@ bool jit_opt_fold_eval(enum ir_opcode op, enum ir_type type, enum ir_type arg_ty
         return true;
     }
     if (type == IR_I32) {
-        if (!eval32(op, (uint32_t)a, (uint32_t)c, &r32))
+        if (!eval32(op, (uint32_t)a, (uint32_t)c, &r32)) {
             return false;
+        }
         *result = (int32_t)r32;
         return true;
     }
-    if (!eval64(op, (uint64_t)a, (uint64_t)c, &r64))
+    if (!eval64(op, (uint64_t)a, (uint64_t)c, &r64)) {
         return false;
+    }
     *result = (int64_t)r64;
     return true;
 }

@@ -22,8 +22,9 @@ static bool *flag_of(struct jit_options *options, const struct jit_option_info *
 
 void jit_options_init(struct jit_options *options)
 {
-    for (const struct jit_option_info *info = jit_option_info; info->name; info++)
+    for (const struct jit_option_info *info = jit_option_info; info->name; info++) {
         *flag_of(options, info) = info->initial;
+    }
 }
 
 /* Applies one word; false if it is unknown. */
@@ -61,8 +62,9 @@ int jit_options_parse(struct jit_options *options, const char *list, const char 
             return -EINVAL;
         }
         list += length;
-        if (*list == ',')
+        if (*list == ',') {
             list++;
+        }
     }
     *options = parsed;
     return 0;

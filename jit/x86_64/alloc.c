@@ -525,7 +525,6 @@ void x86_gget(struct x86_compiler *c, unsigned global, ir_ref ref)
     ir_ref old = c->map[global];
     struct val *from = x86_val(c, old), *val = x86_val(c, ref);
 
-    from = &c->val[old];
     if (from->global == global && old >= c->unit->ins_count) {
         /* the entry value changes its name */
         val->reg = from->reg;
