@@ -274,8 +274,11 @@ static void forget_all(const struct x86_compiler *c, struct backward *b)
 /* The value is the current one of global g from here to the gset met before. */
 static inline void log_value(const struct backward *b, unsigned g, struct val *val)
 {
-    if (b->count > b->seen[g] && b->looks[b->seen[g]] > val->last_use) {
-        val->last_use = b->looks[b->seen[g]];
+    if (b->count > b->seen[g]) {
+        val->set = true;
+        if (b->looks[b->seen[g]] > val->last_use) {
+            val->last_use = b->looks[b->seen[g]];
+        }
     }
 }
 
@@ -339,7 +342,7 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             continue;
         }
         if (val->nan_test) {
-            if (val->uses == 1) {
+            if (val->uses == 1 && !val->set) {
                 val->dead = true;
                 use(c, ins->a, val->last_use); /* where the callif is */
                 continue;
