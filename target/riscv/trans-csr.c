@@ -74,7 +74,7 @@ static void write_fflags(struct rv_trans *t, ir_ref value)
     /* all of them go to the host: code that reads the flags, compares and writes them back (as
      * compilers do for comparisons that must not raise) then finds nothing to change there */
     ir_cpu_store(t->b, IR_M32, offsetof(struct riscv_cpu, fflags), ir_i32(t->b, 0));
-    ir_fflags_set(t->b, ir_bini(t->b, IR_and, value, 31));
+    ir_fflags_set(t->b, ir_trunc(t->b, ir_bini(t->b, IR_and, value, 31)));
 }
 
 static ir_ref read_frm(struct rv_trans *t)
