@@ -109,8 +109,9 @@ all: $(program-bins) $(if $(programs),,$(call lib-files,$(LIBS)))
 
 # ---- objects --------------------------------------------------------------------------------
 
-# A change of flags, compiler or mode rebuilds: the stamp's content is the command line.
-stamp-text := $(CC) $(CPPFLAGS) $(CFLAGS)
+# A change of flags, compiler or mode rebuilds: the stamp's content is the command line. What turns
+# warnings into errors changes no object.
+stamp-text := $(filter-out -Werror,$(CC) $(CPPFLAGS) $(CFLAGS))
 ifneq ($(build-goals),)
 ifneq ($(stamp-text),$(file <$(B)/flags))
 $(shell mkdir -p $(B))

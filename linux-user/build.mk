@@ -25,4 +25,4 @@ src-linux-user += linux-user/syscall-signal.c
 src-linux-user += linux-user/syscall-wait.c
 src-linux-user += linux-user/thread.c
 
-check-tests += tests/options/run
+check-tests += tests/options/run tests/options/manual

@@ -44,9 +44,10 @@
 
 enum runner { RUN_GUEST, RUN_HOST };
 
-int exec_own_fd(void)
+int exec_own_fd(bool by_binfmt)
 {
-    const char *name = (const char *)getauxval(AT_EXECFN);
+    /* binfmt_misc leaves the name of the guest's file there */
+    const char *name = by_binfmt ? NULL : (const char *)getauxval(AT_EXECFN);
     static const char prefix[] = "/dev/fd/";
     int fd;
 
@@ -286,8 +287,12 @@ static int64_t execute(struct user_thread *t, int dirfd, const char *host_path, 
                        const char *guest_path, enum runner runner, const uint64_t vectors[2])
 {
     struct vectors v = {0};
-    int64_t result = build_vectors(t, guest_path, runner, vectors[0], vectors[1], &v);
+    int64_t result;
 
+    if (user_process.host_exe_fd < 0 && user_process.by_binfmt) {
+        runner = RUN_HOST; /* the kernel, which found us here, finds us again */
+    }
+    result = build_vectors(t, guest_path, runner, vectors[0], vectors[1], &v);
     if (result == 0) {
         result = signal_exec_prepare(t);
         if (result == 0) {

@@ -83,6 +83,7 @@ static void start_translator(const struct options *options)
         .options = options->optimisations,
         .one_insn = options->one_insn,
         .guest_base = mem_guest_base,
+        .code_size = (size_t)options->tb_size << 20,
         .fetchable = mm_fetchable,
         .perfmap = options->perfmap,
         .jitdump = options->jitdump,
@@ -106,6 +107,14 @@ static void open_log(const struct options *options)
     }
     log_set_mask(options->log_mask);
     user_process.strace = options->strace || options->log_mask & LOG_STRACE;
+}
+
+/* Whether binfmt_misc without flags started us: it puts the file executed first. */
+static bool started_for(int argc, char **argv)
+{
+    const char *name = (const char *)getauxval(AT_EXECFN);
+
+    return name != NULL && argc > 1 && strcmp(argv[1], name) == 0;
 }
 
 int main(int argc, char **argv, char **envp)
@@ -146,7 +155,8 @@ int main(int argc, char **argv, char **envp)
     user_process.seeded = options.seeded;
     user_process.exec_prefix =
         options_exec_prefix(&options, user_process.ld_prefix, &user_process.exec_prefix_count);
-    result = exec_own_fd();
+    user_process.by_binfmt = preserve_argv0 || exec_fd != 0 || started_for(argc, argv);
+    result = exec_own_fd(user_process.by_binfmt);
     user_process.host_exe_fd = result >= 0 ? user_fd_reserve(result) : -1;
 
     t = thread_main(cpu);

@@ -166,6 +166,17 @@ static void set_seed(struct state *s, const char *name, const char *value)
     s->options->seeded = true;
 }
 
+/* In MiB, as QEMU takes it. Displacements of 32 bits reach no further than the upper limit. */
+static void set_tb_size(struct state *s, const char *name, const char *value)
+{
+    uint64_t size = parse_size(name, value, false);
+
+    if (size < 1 || size > 1024) {
+        error_fatal("%s %s: expected a number of MiB from 1 to 1024", name, value);
+    }
+    s->options->tb_size = (uint32_t)size;
+}
+
 static void set_optimisations(struct state *s, const char *name, const char *value)
 {
     char *joined;
@@ -313,6 +324,7 @@ static const struct row rows[] = {
     {"strace", NULL, "STRACE", set_strace, "log system calls"},
     {"one-insn-per-tb", NULL, "ONE_INSN_PER_TB", set_one_insn, "a unit per guest instruction"},
     {"singlestep", NULL, "SINGLESTEP", set_one_insn, NULL},
+    {"tb-size", "MiB", "TB_SIZE", set_tb_size, "size of the buffer for generated code (128)"},
     {"seed", "number", "RAND_SEED", set_seed, "make the random bytes the guest starts with fixed"},
     {"O", "list", "OPTIMISE", set_optimisations, "optimisations to switch (-O help lists them)"},
     {"jit", "host|interp", "JIT", set_jit, "generate host code, or interpret"},
@@ -500,6 +512,9 @@ const char *const *options_exec_prefix(const struct options *options, const char
     number(&w, "-s", options->stack_size);
     if (options->seeded && asprintf(&name, "%" PRIu32, options->seed) > 0) {
         text(&w, "-seed", name);
+    }
+    if (options->tb_size && asprintf(&name, "%" PRIu32, options->tb_size) > 0) {
+        text(&w, "-tb-size", name);
     }
     if (options->strace) {
         word(&w, "-strace");

@@ -24,6 +24,7 @@ struct options {
     uint64_t guest_base, reserved_va, stack_size; /* 0: not given */
     uint32_t log_mask;
     uint32_t seed;
+    uint32_t tb_size; /* of the code buffer in MiB; 0: not given */
     bool seeded, strace, one_insn, perfmap, jitdump;
     char **environment;  /* for the guest; NULL-terminated */
     const char *program; /* path of the guest's executable; NULL with --explain */

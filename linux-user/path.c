@@ -154,8 +154,7 @@ static const char *map(const char *path, char *host, bool follow)
     prefix_length = strlen(user_process.ld_prefix);
     if (strncmp(path, user_process.ld_prefix, prefix_length) == 0 &&
         (path[prefix_length] == '/' || path[prefix_length] == 0)) {
-        bool found =
-            path[prefix_length] == '/' && resolve(path + prefix_length, host, follow);
+        bool found = path[prefix_length] == '/' && resolve(path + prefix_length, host, follow);
 
         errno = saved_errno;
         return found ? host : path;

@@ -1,5 +1,6 @@
 /*
- * Guest signals; signal.h has the design.
+ * Guest signals; signal.h has the design. Over 800 lines because masks, slots and doorbell are one
+ * protocol between the host handler and the run loop, whose halves are read side by side.
  *
  * Order matters in three places:
  * - A new action of the guest reaches our table before the host when it brings a handler, so that
@@ -182,6 +183,35 @@ static void host_handler(int signo, siginfo_t *info, void *opaque)
     }
 }
 
+enum default_action { DEFAULT_DIE, DEFAULT_IGNORE, DEFAULT_STOP };
+
+static enum default_action default_action(int signo)
+{
+    switch (signo) {
+    case SIGCHLD:
+    case SIGURG:
+    case SIGWINCH:
+    case SIGCONT:
+        return DEFAULT_IGNORE;
+    case SIGSTOP:
+    case SIGTSTP:
+    case SIGTTIN:
+    case SIGTTOU:
+        return DEFAULT_STOP;
+    default:
+        return DEFAULT_DIE;
+    }
+}
+
+/* Does a signal without a handler of the guest's come to ours? The five that instructions raise do;
+ * and those that end the process, if something is to be said then. */
+static bool is_watched(int signo, const struct signal_action *guest)
+{
+    return fault_index(signo) >= 0 ||
+           (log_enabled(LOG_STATS) && guest->handler == HANDLER_DEFAULT && signo != SIGKILL &&
+            default_action(signo) == DEFAULT_DIE);
+}
+
 /* Makes the host's action what the guest's asks for. */
 static void install(int signo, const struct signal_action *guest)
 {
@@ -189,10 +219,10 @@ static void install(int signo, const struct signal_action *guest)
     struct host_action host = {.flags = SA_RESTORER, .restorer = signal_host_return, .mask = ~0ull};
 
     host.flags |= guest->flags & (SA_NOCLDSTOP | SA_NOCLDWAIT);
-    if (handled || fault_index(signo) >= 0) {
+    if (handled || is_watched(signo, guest)) {
         host.handler = (void *)host_handler;
         host.flags |= SA_SIGINFO | SA_ONSTACK;
-        /* A call interrupted by one of the five that has no handler should not notice. */
+        /* A call interrupted by one that has no handler should not notice. */
         host.flags |= handled ? guest->flags & SA_RESTART : SA_RESTART;
         if (fault_index(signo) < 0) {
             host.flags |= guest->flags & (unsigned)SA_RESETHAND;
@@ -225,6 +255,28 @@ void signal_open(struct user_thread *t)
     }
 }
 
+#define LIBRARY_SIGNAL 33 /* SIGSETXID of glibc */
+
+/* One is enough: the process has one thread then. */
+static struct {
+    struct host_action action;
+    uint64_t mask;
+} before_library;
+
+void signal_library_starts(void)
+{
+    user_host_syscall(SYS_rt_sigaction, LIBRARY_SIGNAL, 0, (uint64_t)&before_library.action,
+                      sizeof(uint64_t), 0, 0);
+    user_host_syscall(SYS_rt_sigprocmask, SIG_BLOCK, 0, (uint64_t)&before_library.mask,
+                      sizeof(before_library.mask), 0, 0);
+}
+
+void signal_library_started(void)
+{
+    set_host_action(LIBRARY_SIGNAL, &before_library.action);
+    set_host_mask(before_library.mask);
+}
+
 /* ---- threads -------------------------------------------------------------------------------- */
 
 int signal_init(struct user_thread *first)
@@ -254,7 +306,7 @@ int signal_init(struct user_thread *first)
         if (host.handler == (void *)SIG_IGN) {
             actions->action[signo].handler = HANDLER_IGNORE;
         }
-        if (fault_index(signo) >= 0) {
+        if (is_watched(signo, &actions->action[signo])) {
             install(signo, &actions->action[signo]);
         }
     }
@@ -470,26 +522,6 @@ static void resolve_restart(struct user_thread *t, int64_t handler_flags)
     }
 }
 
-enum default_action { DEFAULT_DIE, DEFAULT_IGNORE, DEFAULT_STOP };
-
-static enum default_action default_action(int signo)
-{
-    switch (signo) {
-    case SIGCHLD:
-    case SIGURG:
-    case SIGWINCH:
-    case SIGCONT:
-        return DEFAULT_IGNORE;
-    case SIGSTOP:
-    case SIGTSTP:
-    case SIGTTIN:
-    case SIGTTOU:
-        return DEFAULT_STOP;
-    default:
-        return DEFAULT_DIE;
-    }
-}
-
 /* The frame of a handler can't be written, or a frame to return from is none: SIGSEGV, fatal where
  * it could not be handled. */
 static void deliver(struct user_thread *t, const siginfo_t *info);
@@ -524,7 +556,7 @@ static void deliver(struct user_thread *t, const siginfo_t *info)
     action = actions->action[signo];
     if (action.handler > HANDLER_IGNORE && (action.flags & (unsigned)SA_RESETHAND)) {
         actions->action[signo].handler = HANDLER_DEFAULT;
-        if (fault_index(signo) >= 0) {
+        if (is_watched(signo, &actions->action[signo])) {
             install(signo, &actions->action[signo]);
         }
     }

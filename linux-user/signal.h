@@ -74,6 +74,14 @@ void signal_close(void);
 void signal_close_all(void);
 void signal_open(struct user_thread *t);
 
+/*
+ * Around the first pthread_create() of the process: libc then takes signal 33 for its setuid() and
+ * the like, of which we make no use but the guest's libc does. With signals closed; what was in
+ * force before is so after.
+ */
+void signal_library_starts(void);
+void signal_library_started(void);
+
 /* Around the host's execve: the new program gets the guest's dispositions and mask for the five,
  * too. 0, or -USER_ERESTARTNOINTR if a signal is to be delivered first. signal_exec_failed() takes
  * it back. */

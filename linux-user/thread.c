@@ -1,5 +1,6 @@
 /*
- * Guest threads and processes.
+ * Guest threads and processes. Over 800 lines because the kinds of clone share how a thread begins
+ * and ends.
  *
  * How a guest's clone is made depends on what it shares:
  *
@@ -34,6 +35,9 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/asan_interface.h>
+#endif
 #include "accel/tcg/tcg.h"
 #include "linux-user/abi.h"
 #include "linux-user/mm.h"
@@ -374,6 +378,7 @@ static int64_t launch_wait(struct launch *launch)
 /* A detached thread of libc with all signals blocked. 0 or -errno. */
 static int host_thread_create(void *(*entry)(void *), void *argument)
 {
+    static bool library_started;
     pthread_attr_t attributes;
     pthread_t id;
     int error = pthread_attr_init(&attributes);
@@ -385,8 +390,13 @@ static int host_thread_create(void *(*entry)(void *), void *argument)
     if (!error) {
         error = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
     }
-    if (!error) {
+    if (!error && library_started) {
         error = pthread_create(&id, &attributes, entry, argument);
+    } else if (!error) {
+        signal_library_starts();
+        error = pthread_create(&id, &attributes, entry, argument);
+        signal_library_started();
+        library_started = true;
     }
     pthread_attr_destroy(&attributes);
     return -error;
@@ -623,6 +633,12 @@ static char *stack_new(void)
     char *stack = mmap(NULL, THREAD_STACK_SIZE, PROT_READ | PROT_WRITE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_STACK, -1, 0);
 
+#if defined(__SANITIZE_ADDRESS__)
+    /* A process that shared our memory left its frames' marks where it ended. */
+    if (stack != MAP_FAILED) {
+        __asan_unpoison_memory_region(stack, THREAD_STACK_SIZE);
+    }
+#endif
     return stack == MAP_FAILED ? NULL : stack;
 }
 

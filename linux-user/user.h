@@ -88,6 +88,7 @@ struct user_process {
     const char *exe_path;  /* host path of the guest's executable, absolute: /proc/self/exe */
     const char *ld_prefix; /* -L: absolute without a trailing slash; NULL if none */
     int ld_prefix_fd;      /* O_PATH descriptor of it; -1 if none */
+    bool by_binfmt;        /* the kernel started us for the program */
     int host_exe_fd;       /* O_PATH descriptor of this emulator's executable, for execve */
     const char *const *exec_prefix; /* argv words that start this emulator with these options,
                                      * argv[0] first; what follows is: -0 ARGV0 PATH ARG... */

@@ -17,7 +17,7 @@ static _Atomic uint32_t by_code_count;
 
 void tcg_cache_init(void)
 {
-    by_code = mmap(NULL, MAX_UNITS * sizeof(*by_code), PROT_READ | PROT_WRITE,
+    by_code = mmap(NULL, MAX_UNITS * sizeof(struct tcg_unit *), PROT_READ | PROT_WRITE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (by_code == MAP_FAILED) {
         abort();

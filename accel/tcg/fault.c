@@ -135,7 +135,7 @@ bool tcg_handle_fault(struct cpu *cpu, int signal, const siginfo_t *info, uconte
     cpu->exit_code = code;
     cpu->exit_reason = CPU_EXIT_MEM_FAULT;
     context->uc_mcontext.gregs[REG_RBP] =
-        (greg_t)((uint64_t)cpu + (uint64_t)(int64_t)jit_x86_bias(cpu->ops->ir));
+        (greg_t)(uintptr_t)((char *)cpu + jit_x86_bias(cpu->ops->ir));
     context->uc_mcontext.gregs[REG_RIP] =
         (greg_t)(uint64_t)(tcg_code_rx + tcg.thunk[JIT_THUNK_FAULT]);
     return true;

@@ -58,11 +58,11 @@ struct tcg_unit {
 struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
-    struct cpu_jump *jumps;         /* CPU_JUMP_CACHE_SIZE entries */
-    struct tcg_cold *cold;          /* cold.c */
-    jmp_buf escape;                 /* interp.c: from a fault in a helper */
+    struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
+    struct tcg_cold *cold;  /* cold.c */
+    jmp_buf escape;         /* interp.c: from a fault in a helper */
     bool escaped;
-    uint64_t escape_address; /* of that fault, the guest's */
+    uint64_t escape_address;        /* of that fault, the guest's */
     _Atomic bool in_code;           /* runs generated code, or may look at units */
     uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };
@@ -187,7 +187,6 @@ void tcg_stats_fork_child(struct tcg_cpu *self); /* counts anew */
 enum cpu_exit tcg_run_interp(struct cpu *cpu);
 /* Runs one unit. True if the vCPU is to leave for its driver, with the reason in *result. */
 bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result);
-
 /* In the signal handler: a helper that the interpreter has called faulted at this guest address.
  * Changes the context so that the thread leaves the helper, and the guest gets the fault. */
 void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,

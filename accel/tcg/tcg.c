@@ -382,7 +382,8 @@ static enum cpu_exit run_host(struct cpu *cpu)
         struct tcg_unit *unit;
         bool cold;
 
-        if (tcg_take_kick(cpu) && !atomic_load(&tcg.stop)) {
+        /* also when it was another vCPU that wants the cache emptied: nobody can tell */
+        if (tcg_take_kick(cpu)) {
             tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }

@@ -1,12 +1,14 @@
 /*
  * From a guest pc to a unit in the cache.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include "accel/tcg/internal.h"
 #include "accel/tcg/perf.h"
+#include "build/config.h"
 #include "jit/ir/text.h"
 #include "jit/ir/verify.h"
 #include "jit/opt/dce.h"
@@ -68,7 +70,7 @@ static void log_guest(struct cpu *cpu, const struct cpu_translate *request)
             used +=
                 (unsigned)snprintf(hex + used, sizeof(hex) - used, "%02x", bytes[at + n - 1 - i]);
         }
-        log_printf("0x%08llx:  %-10s %s\n", (unsigned long long)(pc + at), hex, text);
+        log_printf("0x%08" PRIx64 ":  %-10s %s\n", pc + at, hex, text);
         at += n;
     }
     log_printf("\n");
@@ -98,12 +100,8 @@ void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request)
     if (log_enabled(LOG_OP_OPT)) {
         tcg_log_ir(&tcg.unit, "OP after optimisation:");
     }
-#ifdef TINAMOU_DEBUG
-    bool verify = true;
-#else
-    bool verify = log_enabled(LOG_OP | LOG_OP_OPT);
-#endif
-    if (verify && ir_verify(&tcg.unit, report_violation, NULL)) {
+    if ((CONFIG_DEBUG || log_enabled(LOG_OP | LOG_OP_OPT)) &&
+        ir_verify(&tcg.unit, report_violation, NULL)) {
         tcg_log_ir(&tcg.unit, "this unit is not well-formed:");
         abort();
     }

@@ -31,9 +31,10 @@ uint32_t ir_block_new(struct ir_builder *b, bool cold)
     struct ir_unit *unit = b->unit;
     uint32_t block = unit->block_count;
 
-    if (block >= unit->block_cap)
+    if (block >= unit->block_cap) {
         unit->blocks =
             ir_unit_grow(unit->blocks, &unit->block_cap, block + 1, sizeof(*unit->blocks));
+    }
     unit->block_count = block + 1;
     unit->blocks[block] = (struct ir_block){.cold = cold};
     return block;
@@ -44,18 +45,21 @@ static bool leads_to(const struct ir_unit *unit, uint32_t from, uint32_t to)
 {
     const struct ir_ins *end = &unit->ins[unit->blocks[from].last];
 
-    if (!unit->blocks[from].last)
+    if (!unit->blocks[from].last) {
         return false;
-    if (end->op == IR_jump)
+    }
+    if (end->op == IR_jump) {
         return (uint32_t)end->imm == to;
+    }
     return end->op == IR_br && ((uint32_t)end->imm == to || (uint32_t)(end->imm >> 32) == to);
 }
 
 static void forget_clean(struct ir_builder *b)
 {
     for (unsigned g = 0; g < b->unit->target->global_count; g++) {
-        if (!ir_emit_is_dirty(b, g))
+        if (!ir_emit_is_dirty(b, g)) {
             b->global[g] = IR_NONE;
+        }
     }
 }
 
@@ -67,14 +71,17 @@ static void replay_to_head(struct ir_builder *b, uint32_t block)
     const struct ir_unit *unit = b->unit;
 
     ir_emit_forget(b);
-    if (unit->blocks[block].preds != 1 || unit->blocks[block].params || block == 0)
+    if (unit->blocks[block].preds != 1 || unit->blocks[block].params || block == 0) {
         return;
+    }
     for (uint32_t p = 0; p < unit->block_count; p++) {
-        if (!leads_to(unit, p, block))
+        if (!leads_to(unit, p, block)) {
             continue;
+        }
         replay_to_end(b, p);
-        if (unit->ins[unit->blocks[p].last].op == IR_jump)
+        if (unit->ins[unit->blocks[p].last].op == IR_jump) {
             forget_clean(b);
+        }
         return;
     }
 }
@@ -92,8 +99,9 @@ static void replay_to_end(struct ir_builder *b, uint32_t block)
             b->global[ins->aux] = r;
             break;
         case IR_param:
-            if (ins->aux == IR_NO_GLOBAL)
+            if (ins->aux == IR_NO_GLOBAL) {
                 break;
+            }
             b->global[ins->aux] = r;
             ir_emit_mark_dirty(b, ins->aux);
             break;
@@ -102,8 +110,9 @@ static void replay_to_end(struct ir_builder *b, uint32_t block)
             ir_emit_mark_dirty(b, ins->aux);
             break;
         case IR_call:
-            if (unit->target->helpers[ins->imm].effects & IR_H_WRITES_STATE)
+            if (unit->target->helpers[ins->imm].effects & IR_H_WRITES_STATE) {
                 ir_emit_forget(b);
+            }
             break;
         default:
             break;
@@ -119,8 +128,9 @@ void ir_block_set(struct ir_builder *b, uint32_t block)
     b->block = block;
     b->done = false;
     if (unit->blocks[block].preds == 1 && leads_to(unit, from, block)) {
-        if (unit->ins[unit->blocks[from].last].op == IR_jump)
+        if (unit->ins[unit->blocks[from].last].op == IR_jump) {
             forget_clean(b);
+        }
         jit_opt_cse_forget_fp(b);
         return;
     }
@@ -150,16 +160,18 @@ ir_ref ir_block_param(struct ir_builder *b, enum ir_type type, unsigned global)
 
 void ir_jump(struct ir_builder *b, uint32_t block, unsigned nargs, const ir_ref *args)
 {
-    if (b->done)
+    if (b->done) {
         return;
+    }
     uint32_t first = ir_emit_pool(b, nargs, args);
     for (unsigned i = 0; i < nargs; i++) {
         enum ir_type type = ir_type_of(b, args[i]);
 
         /* A parameter does not tell whether it is a box, whose NaN must stay as it is, or a NaN
          * that arithmetic made. So it is never the latter. */
-        if (ir_type_is_fp(type))
+        if (ir_type_is_fp(type)) {
             b->unit->pool[first + i] = ir_fvisible(b, type, args[i]);
+        }
     }
     ir_emit_raw(b, &(struct ir_ins){.op = IR_jump, .a = first, .b = nargs, .imm = block});
     b->unit->blocks[block].preds++;
@@ -179,8 +191,9 @@ static void emit_br(struct ir_builder *b, enum ir_cc cc, ir_ref a, ir_ref c, uin
 
 void ir_br(struct ir_builder *b, enum ir_cc cc, ir_ref a, ir_ref c, uint32_t yes, uint32_t no)
 {
-    if (b->done)
+    if (b->done) {
         return;
+    }
     if (b->options->fold) {
         enum ir_cc simple_cc = cc;
         ir_ref simple_a = a, simple_c = c;
@@ -199,8 +212,9 @@ void ir_br(struct ir_builder *b, enum ir_cc cc, ir_ref a, ir_ref c, uint32_t yes
 
 static void leave(struct ir_builder *b, const struct ir_ins *exit)
 {
-    if (b->done)
+    if (b->done) {
         return;
+    }
     ir_emit_visible(b, false);
     ir_emit_raw(b, exit);
     b->done = true;
@@ -209,11 +223,13 @@ static void leave(struct ir_builder *b, const struct ir_ins *exit)
 static void side_exit(struct ir_builder *b, enum ir_cc cc, ir_ref a, ir_ref c,
                       const struct ir_ins *exit)
 {
-    if (b->done)
+    if (b->done) {
         return;
+    }
     int known = b->options->fold ? jit_opt_fold_cond(b, &cc, &a, &c) : -1;
-    if (known == 0)
+    if (known == 0) {
         return;
+    }
     if (known == 1) {
         leave(b, exit);
         return;
@@ -250,10 +266,12 @@ void ir_exit_br(struct ir_builder *b, enum ir_cc cc, ir_ref a, ir_ref c, uint64_
 {
     int known = -1;
 
-    if (b->done)
+    if (b->done) {
         return;
-    if (b->options->fold)
+    }
+    if (b->options->fold) {
         known = yes == no ? 1 : jit_opt_fold_cond(b, &cc, &a, &c);
+    }
     if (known >= 0) {
         ir_exit_jump(b, known ? yes : no);
         return;
@@ -270,16 +288,18 @@ void ir_exit_lookup(struct ir_builder *b, ir_ref pc)
 {
     int64_t known;
 
-    if (b->options->fold && ir_is_const(b, pc, &known))
+    if (b->options->fold && ir_is_const(b, pc, &known)) {
         ir_exit_jump(b, (uint64_t)known);
-    else
+    } else {
         leave(b, &(struct ir_ins){.op = IR_exit_lookup, .a = pc});
+    }
 }
 
 void ir_exit_call(struct ir_builder *b, uint64_t pc, uint64_t return_pc)
 {
-    if (b->done)
+    if (b->done) {
         return;
+    }
     leave(b, &(struct ir_ins){
                  .op = IR_exit_call, .c = ir_i64(b, (int64_t)return_pc), .imm = (int64_t)pc});
 }
@@ -288,12 +308,14 @@ void ir_exit_call_indirect(struct ir_builder *b, ir_ref pc, uint64_t return_pc)
 {
     int64_t known;
 
-    if (b->done)
+    if (b->done) {
         return;
-    if (b->options->fold && ir_is_const(b, pc, &known))
+    }
+    if (b->options->fold && ir_is_const(b, pc, &known)) {
         ir_exit_call(b, (uint64_t)known, return_pc);
-    else
+    } else {
         leave(b, &(struct ir_ins){.op = IR_exit_call, .a = pc, .c = ir_i64(b, (int64_t)return_pc)});
+    }
 }
 
 void ir_exit_ret(struct ir_builder *b, ir_ref pc)

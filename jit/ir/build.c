@@ -31,8 +31,9 @@ void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit
                     const struct ir_target *target, uint64_t pc)
 {
     ir_unit_reset(unit, target, pc);
-    if (!unit->ins)
+    if (!unit->ins) {
         unit->ins = ir_unit_grow(unit->ins, &unit->ins_cap, 1, sizeof(*unit->ins));
+    }
     unit->ins[IR_NONE] = (struct ir_ins){0};
     b->unit = unit;
     b->options = options;
@@ -54,8 +55,9 @@ static uint8_t value_flags(const struct ir_unit *unit, const struct ir_ins *ins)
 {
     const struct ir_ins *v = unit->ins;
 
-    if (!ir_type_is_fp(ins->type))
+    if (!ir_type_is_fp(ins->type)) {
         return 0;
+    }
     switch (ins->op) {
     case IR_const:
     case IR_param: /* ir_jump() sees to it */
@@ -85,8 +87,9 @@ ir_ref ir_emit_raw(struct ir_builder *b, const struct ir_ins *ins)
     struct ir_unit *unit = b->unit;
     ir_ref ref = unit->ins_count;
 
-    if (ref >= unit->ins_cap)
+    if (ref >= unit->ins_cap) {
         unit->ins = ir_unit_grow(unit->ins, &unit->ins_cap, ref + 1, sizeof(*unit->ins));
+    }
     unit->ins_count = ref + 1;
     struct ir_ins *slot = &unit->ins[ref];
     *slot = *ins;
@@ -94,10 +97,11 @@ ir_ref ir_emit_raw(struct ir_builder *b, const struct ir_ins *ins)
     slot->flags = value_flags(unit, ins);
     if (!b->done) {
         struct ir_block *block = &unit->blocks[b->block];
-        if (block->last)
+        if (block->last) {
             unit->ins[block->last].next = ref;
-        else
+        } else {
             block->first = ref;
+        }
         block->last = ref;
     }
     return ref;
@@ -110,13 +114,15 @@ ir_ref ir_emit(struct ir_builder *b, struct ir_ins ins)
 
     if (b->options->fold) {
         ref = jit_opt_fold(b, &ins);
-        if (ref)
+        if (ref) {
             return ref;
+        }
     }
     if (b->options->cse && !b->done) {
         ref = jit_opt_cse_find(b, &ins, &slot);
-        if (ref)
+        if (ref) {
             return ref;
+        }
     }
     ref = ir_emit_raw(b, &ins);
     jit_opt_cse_add(b, slot, ref);
@@ -128,10 +134,12 @@ uint32_t ir_emit_pool(struct ir_builder *b, unsigned n, const ir_ref *refs)
     struct ir_unit *unit = b->unit;
     uint32_t first = unit->pool_count;
 
-    if (n > unit->pool_cap - first)
+    if (n > unit->pool_cap - first) {
         unit->pool = ir_unit_grow(unit->pool, &unit->pool_cap, first + n, sizeof(*unit->pool));
-    for (unsigned i = 0; i < n; i++)
+    }
+    for (unsigned i = 0; i < n; i++) {
         unit->pool[first + i] = refs[i];
+    }
     unit->pool_count = first + n;
     return first;
 }
@@ -153,8 +161,9 @@ static ir_ref emit_const(struct ir_builder *b, enum ir_type type, int64_t bits)
 
     if (b->options->cse && !b->done) {
         ir_ref ref = jit_opt_cse_find(b, &ins, &slot);
-        if (ref)
+        if (ref) {
             return ref;
+        }
     }
     ir_ref ref = ir_emit_raw(b, &ins);
     jit_opt_cse_add(b, slot, ref);
@@ -180,8 +189,9 @@ bool ir_is_const(const struct ir_builder *b, ir_ref ref, int64_t *value)
 {
     const struct ir_ins *ins = &b->unit->ins[ref];
 
-    if (ref == IR_NONE || ins->op != IR_const)
+    if (ref == IR_NONE || ins->op != IR_const) {
         return false;
+    }
     *value = ins->imm;
     return true;
 }
@@ -193,8 +203,9 @@ enum ir_type ir_type_of(const struct ir_builder *b, ir_ref ref)
 
 ir_ref ir_op1(struct ir_builder *b, enum ir_opcode op, enum ir_type type, ir_ref a)
 {
-    if (op == IR_funbox && b->unit->ins[a].op != IR_fbox)
+    if (op == IR_funbox && b->unit->ins[a].op != IR_fbox) {
         a = ir_fvisible(b, IR_F64, a);
+    }
     return ir_emit(b, (struct ir_ins){.op = op, .type = type, .a = a});
 }
 
@@ -313,12 +324,14 @@ ir_ref ir_get(struct ir_builder *b, unsigned global)
 
     if (!ref) {
         ref = ir_emit_raw(b, &(struct ir_ins){.op = IR_gget, .type = type, .aux = (uint8_t)global});
-        if (!b->done)
+        if (!b->done) {
             b->global[global] = ref;
+        }
         return ref;
     }
-    if (type == IR_F64 && ir_type_of(b, ref) == IR_F32)
+    if (type == IR_F64 && ir_type_of(b, ref) == IR_F32) {
         return ir_op1(b, IR_fbox, IR_F64, ref);
+    }
     return ref;
 }
 
@@ -326,13 +339,16 @@ void ir_set(struct ir_builder *b, unsigned global, ir_ref value)
 {
     const struct ir_ins *ins = &b->unit->ins[value];
 
-    if (b->done)
+    if (b->done) {
         return;
-    if (ins->op == IR_fbox && !(ins->flags & IR_VF_CANON))
+    }
+    if (ins->op == IR_fbox && !(ins->flags & IR_VF_CANON)) {
         value = ins->a;
+    }
     /* What the register holds already: also a clean one that gets back what it had at entry. */
-    if (b->global[global] == value)
+    if (b->global[global] == value) {
         return;
+    }
     ir_emit_raw(b, &(struct ir_ins){.op = IR_gset, .aux = (uint8_t)global, .a = value});
     b->global[global] = value;
     ir_emit_mark_dirty(b, global);
@@ -364,14 +380,18 @@ ir_ref ir_fvisible(struct ir_builder *b, enum ir_type type, ir_ref a)
 {
     const struct ir_ins *ins = &b->unit->ins[a];
 
-    if (type == IR_F64 && ins->type == IR_F32)
+    if (type == IR_F64 && ins->type == IR_F32) {
         return ir_op1(b, IR_fbox, IR_F64, ir_fvisible(b, IR_F32, a));
-    if (type == IR_F32 && ins->type == IR_F64)
+    }
+    if (type == IR_F32 && ins->type == IR_F64) {
         return ir_fvisible(b, IR_F32, ir_op1(b, IR_funbox, IR_F32, a));
-    if (ins->flags & IR_VF_CANON)
+    }
+    if (ins->flags & IR_VF_CANON) {
         return a;
-    if (ins->op == IR_fbox)
+    }
+    if (ins->op == IR_fbox) {
         return ir_op1(b, IR_fbox, IR_F64, ir_fvisible(b, IR_F32, ins->a));
+    }
     return ir_op1(b, IR_fcanon, type, a);
 }
 
@@ -391,8 +411,9 @@ static ir_ref side_visible(struct ir_builder *b, ir_ref a)
     struct ir_ins ins = b->unit->ins[a];
     bool canon = ins.flags & IR_VF_CANON;
 
-    if (ins.type == IR_F32)
+    if (ins.type == IR_F32) {
         return side_op(b, IR_fbox, IR_F64, canon ? a : side_op(b, IR_fcanon, IR_F32, a));
+    }
     return canon ? a : side_op(b, IR_fcanon, IR_F64, a);
 }
 
@@ -405,14 +426,17 @@ void ir_emit_visible(struct ir_builder *b, bool side)
             unsigned g = word * 64 + (unsigned)__builtin_ctzll(left);
             ir_ref old = b->global[g];
 
-            if (globals[g].type != IR_F64)
+            if (globals[g].type != IR_F64) {
                 continue;
+            }
             ir_ref ref = side ? side_visible(b, old) : ir_fvisible(b, IR_F64, old);
-            if (ref == old)
+            if (ref == old) {
                 continue;
+            }
             ir_emit_raw(b, &(struct ir_ins){.op = IR_gset, .aux = (uint8_t)g, .a = ref});
-            if (!side)
+            if (!side) {
                 b->global[g] = ref;
+            }
         }
     }
 }
@@ -442,18 +466,22 @@ ir_ref ir_call(struct ir_builder *b, unsigned helper, unsigned nargs, const ir_r
     /* One that writes globals without reading them would have its work undone by those dirty. */
     bool state = h->effects & (IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_MEMORY);
 
-    if (state && !b->done)
+    if (state && !b->done) {
         ir_emit_visible(b, false);
+    }
     uint32_t first = ir_emit_pool(b, nargs, args);
     ir_ref ref = ir_emit(
         b,
         (struct ir_ins){.op = IR_call, .type = h->result, .a = first, .b = nargs, .imm = helper});
-    if (b->done)
+    if (b->done) {
         return h->result == IR_VOID ? IR_NONE : ref;
-    if (h->effects & IR_H_WRITES_STATE)
+    }
+    if (h->effects & IR_H_WRITES_STATE) {
         ir_emit_forget(b);
-    if (state || h->effects & IR_H_SIDE_EFFECT)
+    }
+    if (state || h->effects & IR_H_SIDE_EFFECT) {
         jit_opt_cse_forget_fp(b);
+    }
     return h->result == IR_VOID ? IR_NONE : ref;
 }
 
@@ -463,10 +491,12 @@ ir_ref ir_call_if(struct ir_builder *b, enum ir_cc cc, ir_ref x, ir_ref y, ir_re
     ir_ref pool[3 + IR_MAX_HELPER_ARGS];
     int known = b->options->fold ? jit_opt_fold_cond(b, &cc, &x, &y) : -1;
 
-    if (known == 0)
+    if (known == 0) {
         return otherwise;
-    if (known == 1)
+    }
+    if (known == 1) {
         return ir_call(b, helper, nargs, args);
+    }
     pool[0] = x;
     pool[1] = y;
     pool[2] = otherwise;
@@ -478,7 +508,8 @@ ir_ref ir_call_if(struct ir_builder *b, enum ir_cc cc, ir_ref x, ir_ref y, ir_re
                                             .a = first,
                                             .b = 3 + nargs,
                                             .imm = helper});
-    if (b->unit->target->helpers[helper].effects & IR_H_SIDE_EFFECT)
+    if (b->unit->target->helpers[helper].effects & IR_H_SIDE_EFFECT) {
         jit_opt_cse_forget_fp(b);
+    }
     return ref;
 }

@@ -26,10 +26,12 @@ void ir_emit_visible(struct ir_builder *b, bool side);
 
 static inline void ir_emit_forget(struct ir_builder *b)
 {
-    for (unsigned i = 0; i < b->unit->target->global_count; i++)
+    for (unsigned i = 0; i < b->unit->target->global_count; i++) {
         b->global[i] = IR_NONE;
-    for (unsigned i = 0; i < IR_MAX_GLOBALS / 64; i++)
+    }
+    for (unsigned i = 0; i < IR_MAX_GLOBALS / 64; i++) {
         b->dirty[i] = 0;
+    }
 }
 
 static inline void ir_emit_mark_dirty(struct ir_builder *b, unsigned global)

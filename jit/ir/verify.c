@@ -57,7 +57,8 @@ static bool check_list(struct ir_verifier *v, uint32_t b)
             FAIL(v, ref, "rule 4: the result of %s has an unknown type", ir_op_info[ins->op].name);
             return false;
         }
-        v->places[ref] = (struct ir_place){.block = b, .position = ++position};
+        position++;
+        v->places[ref] = (struct ir_place){.block = b, .position = position};
         if (last != IR_NONE && ir_op_info[unit->ins[last].op].ends_block) {
             FAIL(v, last, "rule 1: %s is not the last op of b%u",
                  ir_op_info[unit->ins[last].op].name, b);

@@ -67,17 +67,20 @@ static ir_ref find_call(const struct ir_builder *b, const struct ir_ins *ins, in
     uint64_t h = mix(ins->op | (uint64_t)ins->cc << 8, (uint64_t)ins->imm);
 
     /* One that takes the vCPU may read fields that are no globals: good until these may change. */
-    if ((helper->effects & ~(IR_H_CPU | IR_H_FP)) != 0 || ins->type == IR_VOID)
+    if ((helper->effects & ~(IR_H_CPU | IR_H_FP)) != 0 || ins->type == IR_VOID) {
         return IR_NONE;
-    for (unsigned i = 0; i < ins->b; i++)
+    }
+    for (unsigned i = 0; i < ins->b; i++) {
         h = mix(h, args[i]);
+    }
     unsigned pair = slot_of(h);
     for (unsigned i = pair; i < pair + 2; i++) {
         const struct ir_ins *old = &unit->ins[b->cse[i]];
 
         if (b->cse[i] >= b->fp_epoch && same_head(old, ins) && old->b == ins->b &&
-            memcmp(unit->pool + old->a, args, ins->b * sizeof(ir_ref)) == 0)
+            memcmp(unit->pool + old->a, args, ins->b * sizeof(ir_ref)) == 0) {
             return b->cse[i];
+        }
     }
     *slot = older(b, pair);
     return IR_NONE;
@@ -89,8 +92,9 @@ ir_ref jit_opt_cse_find(const struct ir_builder *b, const struct ir_ins *ins, in
 
     *slot = -1;
     if (kind == NEVER) {
-        if (ins->op == IR_call || ins->op == IR_callif)
+        if (ins->op == IR_call || ins->op == IR_callif) {
             return find_call(b, ins, slot);
+        }
         return IR_NONE;
     }
     uint64_t h = (uint64_t)ins->op | (uint64_t)ins->type << 8 | (uint64_t)ins->cc << 16 |
@@ -103,8 +107,9 @@ ir_ref jit_opt_cse_find(const struct ir_builder *b, const struct ir_ins *ins, in
         const struct ir_ins *old = &b->unit->ins[b->cse[i]];
 
         if (b->cse[i] >= epoch && same_head(old, ins) && old->a == ins->a && old->b == ins->b &&
-            old->c == ins->c)
+            old->c == ins->c) {
             return b->cse[i];
+        }
     }
     *slot = older(b, pair);
     return IR_NONE;

@@ -16,8 +16,9 @@ ir_ref jit_opt_cse_find(const struct ir_builder *b, const struct ir_ins *ins, in
 /* Remembers the op `ref`, just appended, under the slot found. */
 static inline void jit_opt_cse_add(struct ir_builder *b, int slot, ir_ref ref)
 {
-    if (slot >= 0)
+    if (slot >= 0) {
         b->cse[slot] = ref;
+    }
 }
 
 /* Nothing built so far is visible from here on. */

@@ -54,7 +54,6 @@ struct val {
     uint8_t uses;      /* by ops, saturating */
     bool strong : 1;   /* the hint is where a gset wants it, not just where a user's result goes */
     bool dead : 1;     /* nobody wants it, or its only user emits it: not emitted by itself */
-    bool set : 1;      /* is what somebody who looks at a global finds there */
     bool nan_test : 1; /* fcmp eq x, x that only decides a callif: tested there */
 };
 

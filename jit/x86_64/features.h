@@ -14,8 +14,8 @@ struct jit_x86_features {
 /* The host's. The first call probes; later ones are cheap. Any thread. */
 const struct jit_x86_features *jit_x86_features(void);
 
-/* Do as on a host without any of them (true), or go back to what is probed: for the switch `hostext`
- * and for tests. Before the compiler is made. */
+/* Do as on a host without any of them (true), or go back to what is probed: for the switch
+ * `hostext` and for tests. Before the compiler is made. */
 void jit_x86_features_baseline(bool baseline);
 
 /* For tests that look at code without running it: a host with exactly these. */

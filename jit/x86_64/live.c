@@ -132,11 +132,13 @@ static uint32_t reverse_postorder(struct x86_compiler *c)
     uint32_t n = unit->block_count, depth = 0, left = n;
     /* a stack of blocks, each with the number of successors done; a block is on it at most once */
     uint32_t *stack = calloc(3ull * n, sizeof(*stack));
-    uint32_t *done = stack + n, *seen = stack + 2 * n;
+    uint32_t *done, *seen;
 
     if (!stack) {
         abort();
     }
+    done = stack + n;
+    seen = stack + 2 * n;
     stack[depth++] = 0;
     seen[0] = 1;
     while (depth) {
@@ -274,11 +276,8 @@ static void forget_all(const struct x86_compiler *c, struct backward *b)
 /* The value is the current one of global g from here to the gset met before. */
 static inline void log_value(const struct backward *b, unsigned g, struct val *val)
 {
-    if (b->count > b->seen[g]) {
-        val->set = true;
-        if (b->looks[b->seen[g]] > val->last_use) {
-            val->last_use = b->looks[b->seen[g]];
-        }
+    if (b->count > b->seen[g] && b->looks[b->seen[g]] > val->last_use) {
+        val->last_use = b->looks[b->seen[g]];
     }
 }
 
@@ -288,6 +287,8 @@ static void global_op(struct x86_compiler *c, struct backward *b, const struct s
     unsigned g = ins->aux;
     struct val *val = &c->val[c->val[ins->op == IR_gset ? ins->a : seq->ref].alias];
 
+    /* a logged value must exist: no user can make it by itself */
+    val->uses += ins->op == IR_gset && val->uses != UINT8_MAX;
     if (seq->side) {
         if (ins->op == IR_gset) {
             use(c, ins->a, seq->pos);
@@ -342,7 +343,7 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             continue;
         }
         if (val->nan_test) {
-            if (val->uses == 1 && !val->set) {
+            if (val->uses == 1) {
                 val->dead = true;
                 use(c, ins->a, val->last_use); /* where the callif is */
                 continue;

@@ -6,8 +6,10 @@
  * helper-host.c). All arguments and results are 64 bits wide in C; a narrower value has no promise
  * above its width.
  */
+#include <fenv.h>
 #include "target/riscv/helper.h"
 #include <string.h>
+#include "mem/guest.h"
 #include "target/riscv/cpu.h"
 #include "target/riscv/crypto.h"
 #include "target/riscv/helper-host.h"
@@ -205,7 +207,7 @@ static uint64_t rv_helper_rdcycle(void)
     return __builtin_ia32_rdtsc();
 }
 
-static void cas128(uint64_t addr, uint64_t expected[2], const uint64_t desired[2])
+static void cas128(void *addr, uint64_t expected[2], const uint64_t desired[2])
 {
     __asm__ volatile("lock cmpxchg16b (%2)"
                      : "+a"(expected[0]), "+d"(expected[1])
@@ -218,7 +220,7 @@ static uint64_t rv_helper_rdcycle(void)
     return rv_helper_rdtime();
 }
 
-static void cas128(uint64_t addr, uint64_t expected[2], const uint64_t desired[2])
+static void cas128(void *addr, uint64_t expected[2], const uint64_t desired[2])
 {
     unsigned __int128 want = (unsigned __int128)expected[1] << 64 | expected[0];
     unsigned __int128 next = (unsigned __int128)desired[1] << 64 | desired[0];
@@ -243,12 +245,35 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
         desired[0] = cpu->x[s];
         desired[1] = cpu->x[s + 1];
     }
-    cas128(addr, old, desired);
+    cas128(mem_guest_host(addr), old, desired);
     if (d) {
         cpu->x[d] = old[0];
         cpu->x[d + 1] = old[1];
     }
 }
+
+#if defined(__x86_64__)
+/* By instruction: a function built without floating-point registers may not call the intrinsic. */
+static uint64_t rv_helper_fflags_restore(uint64_t flags)
+{
+    uint32_t mxcsr;
+
+    __asm__ volatile("stmxcsr %0" : "=m"(mxcsr));
+    mxcsr = (mxcsr & ~0x3fu) | (flags >> 4 & 1) | (flags >> 3 & 1) << 2 | (flags >> 2 & 1) << 3 |
+            (flags >> 1 & 1) << 4 | (flags & 1) << 5;
+    __asm__ volatile("ldmxcsr %0" : : "m"(mxcsr));
+    return 0;
+}
+#else
+static uint64_t rv_helper_fflags_restore(uint64_t flags)
+{
+    feclearexcept(FE_ALL_EXCEPT);
+    feraiseexcept((flags & 16 ? FE_INVALID : 0) | (flags & 8 ? FE_DIVBYZERO : 0) |
+                  (flags & 4 ? FE_OVERFLOW : 0) | (flags & 2 ? FE_UNDERFLOW : 0) |
+                  (flags & 1 ? FE_INEXACT : 0));
+    return 0;
+}
+#endif
 
 /* Types as HELPER3 names them, in each format. */
 #define TYPE_s_FP  IR_F32

@@ -22,18 +22,18 @@ enum rv_class rv_row_class(const struct rv_row *row)
         rv_trans_fn *fn;
         enum rv_class class;
     } classes[] = {
-        {rv_trans_load, RV_CLASS_MEMORY},     {rv_trans_store, RV_CLASS_MEMORY},
-        {rv_trans_fload, RV_CLASS_MEMORY},    {rv_trans_fstore, RV_CLASS_MEMORY},
-        {rv_trans_amo8, RV_CLASS_MEMORY},     {rv_trans_amo16, RV_CLASS_MEMORY},
-        {rv_trans_amo32, RV_CLASS_MEMORY},    {rv_trans_amo64, RV_CLASS_MEMORY},
-        {rv_trans_amocas, RV_CLASS_MEMORY},   {rv_trans_amocas_q, RV_CLASS_MEMORY},
-        {rv_trans_lr, RV_CLASS_MEMORY},       {rv_trans_sc, RV_CLASS_MEMORY},
-        {rv_trans_cbo_zero, RV_CLASS_MEMORY}, {rv_trans_cbo_touch, RV_CLASS_MEMORY}, {rv_trans_jal, RV_CLASS_CONTROL},
-        {rv_trans_jalr, RV_CLASS_CONTROL},    {rv_trans_branch, RV_CLASS_CONTROL},
-        {rv_trans_csr, RV_CLASS_FCSR},        {rv_trans_csri, RV_CLASS_FCSR},
-        {rv_trans_ecall, RV_CLASS_SYSTEM},    {rv_trans_ebreak, RV_CLASS_SYSTEM},
-        {rv_trans_fence_i, RV_CLASS_SYSTEM},  {rv_trans_host_call, RV_CLASS_SYSTEM},
-        {rv_trans_illegal, RV_CLASS_SYSTEM},
+        {rv_trans_load, RV_CLASS_MEMORY},      {rv_trans_store, RV_CLASS_MEMORY},
+        {rv_trans_fload, RV_CLASS_MEMORY},     {rv_trans_fstore, RV_CLASS_MEMORY},
+        {rv_trans_amo8, RV_CLASS_MEMORY},      {rv_trans_amo16, RV_CLASS_MEMORY},
+        {rv_trans_amo32, RV_CLASS_MEMORY},     {rv_trans_amo64, RV_CLASS_MEMORY},
+        {rv_trans_amocas, RV_CLASS_MEMORY},    {rv_trans_amocas_q, RV_CLASS_MEMORY},
+        {rv_trans_lr, RV_CLASS_MEMORY},        {rv_trans_sc, RV_CLASS_MEMORY},
+        {rv_trans_cbo_zero, RV_CLASS_MEMORY},  {rv_trans_cbo_touch, RV_CLASS_MEMORY},
+        {rv_trans_jal, RV_CLASS_CONTROL},      {rv_trans_jalr, RV_CLASS_CONTROL},
+        {rv_trans_branch, RV_CLASS_CONTROL},   {rv_trans_csr, RV_CLASS_FCSR},
+        {rv_trans_csri, RV_CLASS_FCSR},        {rv_trans_ecall, RV_CLASS_SYSTEM},
+        {rv_trans_ebreak, RV_CLASS_SYSTEM},    {rv_trans_fence_i, RV_CLASS_SYSTEM},
+        {rv_trans_host_call, RV_CLASS_SYSTEM}, {rv_trans_illegal, RV_CLASS_SYSTEM},
     };
 
     for (unsigned n = 0; n < sizeof(classes) / sizeof(classes[0]); n++) {

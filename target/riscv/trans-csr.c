@@ -77,6 +77,36 @@ static void write_fflags(struct rv_trans *t, ir_ref value)
     ir_fflags_set(t->b, ir_trunc(t->b, ir_bini(t->b, IR_and, value, 31)));
 }
 
+void rv_quiet_begin(struct rv_trans *t, ir_ref flags)
+{
+    t->quiet = (struct rv_quiet){.flags = flags, .next = t->next};
+}
+
+void rv_quiet_compare(struct rv_trans *t, ir_ref a, ir_ref c)
+{
+    if (t->quiet.flags != IR_NONE && t->quiet.next == t->pc && t->quiet.a == IR_NONE) {
+        t->quiet.a = a;
+        t->quiet.c = c;
+        t->quiet.next = t->next;
+    }
+}
+
+/* fsflags of what frflags has just read: only the comparison in between can have raised a flag, and
+ * only of a NaN. False if this is no such sequence. */
+static bool end_quiet(struct rv_trans *t, ir_ref value)
+{
+    ir_ref operand[2] = {t->quiet.a, t->quiet.c}, zero = ir_i64(t->b, 0);
+
+    if (t->quiet.flags == IR_NONE || t->quiet.next != t->pc || t->quiet.flags != value) {
+        return false;
+    }
+    for (unsigned i = 0; i < 2 && operand[i] != IR_NONE; i++) {
+        ir_call_if(t->b, IR_EQ, ir_fcmp(t->b, IR_FEQ, operand[i], operand[i]), zero, zero,
+                   RV_HELPER_fflags_restore, 1, &value);
+    }
+    return true;
+}
+
 static ir_ref read_frm(struct rv_trans *t)
 {
     return ir_zext(t->b, ir_cpu_load(t->b, IR_I32, IR_M32, offsetof(struct riscv_cpu, frm)));
@@ -137,7 +167,10 @@ static void access_csr(struct rv_trans *t, const struct rv_insn *i, ir_ref opera
     if (reads) {
         rv_set_x(t, i->rd, old);
     }
-    if (writes && csr != CSR_FRM) {
+    if (reads && !writes && csr == CSR_FFLAGS && ir_build_hostfp(t->b)) {
+        rv_quiet_begin(t, old);
+    }
+    if (writes && csr != CSR_FRM && (csr != CSR_FFLAGS || reads || !end_quiet(t, value))) {
         write_fflags(t, value);
     }
     if (writes && csr != CSR_FFLAGS) {

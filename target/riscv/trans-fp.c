@@ -353,6 +353,7 @@ void rv_trans_fcmp(struct rv_trans *t, const struct rv_insn *i)
 
     if (host(t, format)) {
         rv_set_x(t, i->rd, ir_fcmp(t->b, (enum ir_fcc)i->row->arg, args[0], args[1]));
+        rv_quiet_compare(t, args[0], args[1]);
     } else {
         rv_set_x(t, i->rd, ir_call(t->b, helper[i->row->arg] + format, 2, args));
     }

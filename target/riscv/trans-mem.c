@@ -38,8 +38,8 @@ void rv_trans_fence_i(struct rv_trans *t, const struct rv_insn *i)
     ir_exit_loop(t->b, CPU_EXIT_FENCE_CODE, t->next);
 }
 
-/* "... a cache-block management instruction raises a store page-fault exception" where neither loads nor
- * stores are allowed (Zicbom); nothing else of it can be seen. */
+/* "... a cache-block management instruction raises a store page-fault exception" where neither
+ * loads nor stores are allowed (Zicbom); nothing else of it can be seen. */
 void rv_trans_cbo_touch(struct rv_trans *t, const struct rv_insn *i)
 {
     ir_load(t->b, IR_I64, IR_M8, rv_get_x(t, i->rs1), 0);

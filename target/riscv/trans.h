@@ -19,7 +19,18 @@ struct rv_trans {
     uint64_t pc, next;           /* of this instruction, of the one behind it */
     uint64_t mode;               /* the mode word that the unit is for */
     bool go_on;                  /* a forward branch need not end the unit */
+    /* A comparison that must raise no flag is compiled to frflags, flt or fle, fsflags. Reading the
+     * host's flags waits for all arithmetic, so once must do: what the first two have done. */
+    struct rv_quiet {
+        ir_ref flags;  /* what frflags has read; IR_NONE outside such a sequence */
+        ir_ref a, c;   /* what was compared since, if anything */
+        uint64_t next; /* the pc at which the sequence goes on */
+    } quiet;
 };
+
+/* The instruction was frflags with this result, or a comparison of two host values. */
+void rv_quiet_begin(struct rv_trans *t, ir_ref flags);
+void rv_quiet_compare(struct rv_trans *t, ir_ref a, ir_ref c);
 
 /* Translates one unit; see struct cpu_target_ops. */
 void rv_translate(struct ir_builder *b, struct cpu_translate *request);

@@ -1,8 +1,8 @@
 /*
  * Addresses are good by construction: base registers are set at the block's start from the keeper,
- * nothing writes them, and each access is drawn until base plus offset lies within the scratch area.
- * Some bases are nearly 2 KiB away from it, so that extreme offsets occur too; atomics, which have no
- * offset, never use those.
+ * nothing writes them, and each access is drawn until base plus offset lies within the scratch
+ * area. Some bases are nearly 2 KiB away from it, so that extreme offsets occur too; atomics, which
+ * have no offset, never use those.
  */
 #include "tests/insn/block.h"
 
@@ -18,7 +18,7 @@ struct maker {
     struct rv_random r;
     const struct block_options *o;
     uint32_t keep; /* nothing writes these */
-    bool wide;     /* LR and SC are of doublewords: whether widths pair is left to implementations */
+    bool wide; /* LR and SC are of doublewords: whether widths pair is left to implementations */
 };
 
 static uint64_t below(struct maker *m, uint64_t n)
@@ -159,7 +159,8 @@ static void add_trap(struct maker *m)
     case 0: /* through a null pointer, page 0 or the last one */
         insn = draw(m, RV_CLASS_MEMORY, false);
         /* An SC that fails anyway may fault or not. */
-        insn.bits = insn.length == 4 && insn.row->translate != rv_trans_sc ? insn.bits : ASM_LW(t, 0, 0);
+        insn.bits =
+            insn.length == 4 && insn.row->translate != rv_trans_sc ? insn.bits : ASM_LW(t, 0, 0);
         add(m, 1, insn.bits & ~(31u << 15), 0, 0);
         break;
     case 1: /* atomics on misaligned addresses */
@@ -173,8 +174,8 @@ static void add_trap(struct maker *m)
             }
             insn.bits = ASM_LW(t, 0, 0);
         }
-        add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)),
-            (insn.bits & ~(31u << 15)) | t << 15, 0);
+        add(m, 2, ASM_ADDI(t, m->b->keeper, 1 << below(m, 4)), (insn.bits & ~(31u << 15)) | t << 15,
+            0);
         break;
     case 2: /* a rounding mode that is reserved, in the instruction or in frm */
         insn = draw(m, RV_CLASS_COMPUTE, true);
@@ -265,7 +266,8 @@ static void choose_targets(struct maker *m)
 
 void block_make(struct block *b, uint64_t seed, const struct block_options *options)
 {
-    struct maker maker = {b, {seed * UINT64_C(0x9e3779b97f4a7c15) + 1}, options, 0, false}, *m = &maker;
+    struct maker maker = {b, {seed * UINT64_C(0x9e3779b97f4a7c15) + 1}, options, 0, false},
+                 *m = &maker;
     unsigned length, trap, loop_start = 0, loop_end = 0, loop_item = 0;
     bool call;
 
@@ -292,8 +294,8 @@ void block_make(struct block *b, uint64_t seed, const struct block_options *opti
             loop_item = b->item_count;
         }
         if (b->counter && n == loop_end) {
-            struct block_item *item = add(m, 2, ASM_ADDI(b->counter, b->counter, -1),
-                                          ASM_BNE(b->counter, 0, 0), 0);
+            struct block_item *item =
+                add(m, 2, ASM_ADDI(b->counter, b->counter, -1), ASM_BNE(b->counter, 0, 0), 0);
             item->patch = BLOCK_BRANCH;
             item->target = (uint8_t)loop_item;
         } else if (n == trap) {
@@ -410,9 +412,10 @@ uint64_t block_emit(const struct block *b, struct guest *g, uint64_t *at)
         if (n == b->function) {
             guest_emit_end(g, b->keeper);
         }
-        emit_item(item, g, item->patch == BLOCK_PLAIN                       ? 0
-                           : item->target == b->function && !item->call ? end
-                                                                        : at[item->target]);
+        emit_item(item, g,
+                  item->patch == BLOCK_PLAIN                   ? 0
+                  : item->target == b->function && !item->call ? end
+                                                               : at[item->target]);
     }
     if (b->function == b->item_count) {
         guest_emit_end(g, b->keeper);

@@ -12,8 +12,8 @@
  *   --describe        print the first block's items, with their addresses and disassembly
  *   --rows            print how often each mnemonic was generated
  *
- * Always printed: `insns N`, how many instructions the blocks have. In the lists of encodings, record
- * number i belongs to line i of `--list`.
+ * Always printed: `insns N`, how many instructions the blocks have. In the lists of encodings,
+ * record number i belongs to line i of `--list`.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -55,10 +55,12 @@ static bool admits(const struct rv_insn *insn)
     const struct rv_row *row = insn->row;
     char at_x0[32];
 
-    if (args.only != NULL && rv_row_class(row) == RV_CLASS_COMPUTE && !listed(args.only, row->name)) {
+    if (args.only != NULL && rv_row_class(row) == RV_CLASS_COMPUTE &&
+        !listed(args.only, row->name)) {
         return false;
     }
-    if (args.only != NULL && rv_row_class(row) == RV_CLASS_MEMORY && !listed(args.only, row->name)) {
+    if (args.only != NULL && rv_row_class(row) == RV_CLASS_MEMORY &&
+        !listed(args.only, row->name)) {
         return false;
     }
     snprintf(at_x0, sizeof(at_x0), "%s@x0", row->name);

@@ -215,7 +215,8 @@ static int memory_cas(void *opaque, uint64_t address, unsigned size, uint64_t ex
 static int run_interp(const struct ir_unit *unit, struct test_state *state,
                       struct interp_exit *exit)
 {
-    static const struct interp_memory memory = {memory_load, memory_store, memory_cas, NULL};
+    static const struct interp_memory memory = {
+        .load = memory_load, .store = memory_store, .cas = memory_cas};
 
     return interp_run(unit, state, &memory, exit);
 }

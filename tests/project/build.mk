@@ -2,3 +2,4 @@
 
 check-tests += tests/project/check-tools
 check-tests += tests/project/check-setup
+check-tests += tests/project/check-docs

@@ -96,7 +96,7 @@ static int cas(void *opaque, uint64_t address, unsigned size, uint64_t expected,
     return r;
 }
 
-static const struct interp_memory memory = {load, store, cas, NULL};
+static const struct interp_memory memory = {.load = load, .store = store, .cas = cas};
 
 static void report(void *opaque, ir_ref op, const char *text)
 {

@@ -108,7 +108,7 @@ int main(void)
     stays("/proc/self/maps", "/proc is the host's");
     stays("/dev/null", "/dev is the host's");
     snprintf(path, sizeof(path), "%s/etc/passwd", root);
-    stays(path, "a path that is below the prefix already");
+    leads(path, "/etc/passwd", true, "a path that is below the prefix already");
     tap_ok(strcmp(user_path("/proc/self/exe", host), "/guest/exe") == 0,
            "/proc/self/exe is the guest's executable");
     tap_ok(strcmp(user_path_link("/proc/self/exe", host), "/proc/self/exe") == 0,

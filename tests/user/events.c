@@ -27,7 +27,8 @@ static void test_epoll(void)
     for (int i = 0; i < EVENTS; i++) {
         unsigned n = (unsigned)(events[i].data.u64 & 0xffff);
 
-        bad += events[i].events != EPOLLIN || events[i].data.u64 >> 16 != 0x123456789abc || n >= EVENTS;
+        bad += events[i].events != EPOLLIN || events[i].data.u64 >> 16 != 0x123456789abc ||
+               n >= EVENTS;
         seen[n / 64 % 2] |= 1ull << (n % 64);
     }
     is(bad, 0, "with the events and the data of each");

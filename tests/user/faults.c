@@ -61,6 +61,7 @@ PROBE(fsd, "fsd fa0, 0(a0)")
 PROBE(amoadd, "amoadd.w a1, a1, (a0)")
 PROBE(amoswap, "amoswap.d zero, a1, (a0)")
 PROBE(ld_x0, "ld zero, 0(a0)")
+PROBE(amocas_q, ".word 0x28e5462f") /* amocas.q a2, a4, (a0) */
 PROBE(zeros, ".half 0")
 PROBE(ones, ".word 0xffffffff")
 PROBE(mstatus, "csrr a0, 0x300")
@@ -140,6 +141,10 @@ static void test_access(void)
     expect_all("non-canonical", 0x0123456789abcde0, SEGV_MAPERR, 1);
     expect_all("kernel half", 0xffffffff80000000, SEGV_MAPERR, 1);
     expect_all("last page", 0xfffffffffffff000, SEGV_MAPERR, 1);
+    /* Not one host instruction: the access is made by a function of the emulator. */
+    expect("null: amocas.q", probe_amocas_q, 0, SIGSEGV, SEGV_MAPERR, 0, (uint64_t)probe_amocas_q);
+    expect("read-only: amocas.q", probe_amocas_q, (uint64_t)readonly + 64, SIGSEGV, SEGV_ACCERR,
+           (uint64_t)readonly + 64, (uint64_t)probe_amocas_q);
     /* Privileged specification, stval: the address of the portion that faulted. */
     expect("load straddling into a hole", probe_ld, (uint64_t)hole + (uint64_t)page - 4, SIGSEGV,
            SEGV_MAPERR, (uint64_t)hole + (uint64_t)page, (uint64_t)probe_ld);

@@ -305,6 +305,32 @@ static void test_fork(void)
     is(wait_for(pid), 9, "and its exit code");
 }
 
+static void *read_pipe(void *arg)
+{
+    char c;
+
+    return (void *)(read(*(int *)arg, &c, 1) == 1 ? (intptr_t)getgid() : -1);
+}
+
+/* The C library makes every thread change its ids, by a signal of its own. */
+static void test_ids(void)
+{
+    pthread_t thread;
+    int ends[2];
+    void *gid;
+
+    is(pipe(ends), 0, "a pipe");
+    pthread_create(&thread, NULL, read_pipe, &ends[0]);
+    usleep(20000);
+    is(setgid(getgid()), 0, "setgid beside another thread");
+    is(setresuid(getuid(), geteuid(), (uid_t)-1), 0, "setresuid beside another thread");
+    ok(write(ends[1], "x", 1) == 1 && pthread_join(thread, &gid) == 0 &&
+           (intptr_t)gid == (intptr_t)getgid(),
+       "whose read goes on");
+    close(ends[0]);
+    close(ends[1]);
+}
+
 static void *exit_process(void *arg)
 {
     _exit(23);
@@ -386,6 +412,7 @@ int main(int argc, char **argv)
         return atoi(argv[2]);
     }
     self = "/proc/self/exe";
+    test_ids(); /* first: with the first thread made */
     test_basics();
     test_ends();
     test_futex();

@@ -1,0 +1,1 @@
+check-tests += tests/programs/run

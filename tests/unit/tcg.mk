@@ -1,0 +1,4 @@
+# Unit tests of accel/tcg/.
+
+unit-tests += tcg-perf
+unit-libs-tcg-perf := tcg riscv cpu mem jit util
