@@ -83,7 +83,7 @@ int64_t pass_translated(struct user_thread *t, long nr, const char *signature,
     struct user_path_buffer *buffer = NULL;
     struct iovec *vectors[2] = {NULL, NULL};
     unsigned vector_count = 0;
-    const char *path;
+    const char *path = NULL;
     uint64_t host[6];
     const bool nofollow = says_nofollow(signature, args);
     int64_t result = 0;

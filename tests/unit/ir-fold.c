@@ -201,7 +201,7 @@ static uint64_t calc(enum ir_opcode op, unsigned w, unsigned aw, unsigned cc, ui
         r = a >> 32 == UINT32_MAX ? a : nan;
         break;
     default:
-        printf("# no definition of op %u\n", op);
+        printf("# no definition of op %d\n", (int)op);
         failed++;
     }
     return (uint64_t)as_signed((uint64_t)r, w); /* f32 alike: only the low bits count */
@@ -331,8 +331,8 @@ static void test_constants(void)
                                           : ir_op2(b, (enum ir_opcode)op, type, ra, rc);
             uint64_t want = calc((enum ir_opcode)op, width(type), width(arg), cc, a, c, 0);
             if (!ir_is_const(b, r, &got) || got != (int64_t)want || ir_type_of(b, r) != type) {
-                printf("# %s.%s cc %u of %#llx, %#llx: %#llx, expected %#llx\n", info->name,
-                       ir_type_name(type), cc, (unsigned long long)a, (unsigned long long)c,
+                printf("# %s.%s cc %d of %#llx, %#llx: %#llx, expected %#llx\n", info->name,
+                       ir_type_name(type), (int)cc, (unsigned long long)a, (unsigned long long)c,
                        (unsigned long long)got, (unsigned long long)want);
                 good = false;
             }
