@@ -55,7 +55,7 @@ bool mem_guest_fixup(int signal, const siginfo_t *info, ucontext_t *context)
             regs[REG_R11] = signal;
             regs[REG_R10] = info->si_code;
             regs[REG_R9] = (greg_t)(uintptr_t)info->si_addr;
-            regs[REG_RIP] = (greg_t)((uint64_t)&f->go_on + (uint64_t)(int64_t)f->go_on);
+            regs[REG_RIP] = (greg_t)(uintptr_t)((const char *)&f->go_on + f->go_on);
             return true;
         }
     }

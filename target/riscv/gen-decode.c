@@ -81,7 +81,7 @@ static void check_letters(const struct row *r, const uint8_t *letter_bits)
     char have[27], *p = have;
     const char *want = NULL;
 
-    for (char c = 'a'; c <= 'z'; c++) {
+    for (int c = 'a'; c <= 'z'; c++) {
         if (memchr(letter_bits, c, r->length)) {
             *p++ = c;
         }
