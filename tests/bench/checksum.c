@@ -9,8 +9,9 @@ static void crc_init(void)
     for (uint32_t i = 0; i < 256; i++) {
         uint32_t c = i;
 
-        for (int k = 0; k < 8; k++)
+        for (int k = 0; k < 8; k++) {
             c = c & 1 ? 0xedb88320u ^ (c >> 1) : c >> 1;
+        }
         crc_table[i] = c;
     }
 }
@@ -18,8 +19,9 @@ static void crc_init(void)
 static uint32_t crc32(uint32_t crc, const uint8_t *p, size_t n)
 {
     crc = ~crc;
-    while (n--)
+    while (n--) {
         crc = crc_table[(crc ^ *p++) & 0xff] ^ (crc >> 8);
+    }
     return ~crc;
 }
 
@@ -49,8 +51,9 @@ int main(int argc, char **argv)
     long rounds = bench_count(argc, argv, 1650);
 
     crc_init();
-    for (size_t i = 0; i < SIZE; i++)
+    for (size_t i = 0; i < SIZE; i++) {
         buffer[i] = (uint8_t)bench_random(&seed);
+    }
     for (long i = 0; i < rounds; i++) {
         uint32_t crc = crc32((uint32_t)i, buffer, SIZE);
 

@@ -12,8 +12,9 @@ static struct slot *find(uint64_t key)
 {
     size_t i = (key * 0x9e3779b97f4a7c15u) >> 47;
 
-    while (table[i].key && table[i].key != key)
+    while (table[i].key && table[i].key != key) {
         i = (i + 1) & (SLOTS - 1);
+    }
     return &table[i];
 }
 
@@ -31,8 +32,9 @@ int main(int argc, char **argv)
             s->key = key;
             s->count += (uint64_t)i;
         }
-        for (uint64_t key = 1; key < 1000; key++)
+        for (uint64_t key = 1; key < 1000; key++) {
             hash = bench_mix(hash, find(key)->count);
+        }
     }
     bench_print_bits(hash);
     return 0;

@@ -16,8 +16,9 @@ int main(int argc, char **argv)
         value += atan2(x, 3.0) + cbrt(x) + floor(x) + fmod(x, 0.7);
         value += sinf((float)x) + expf((float)-x) + sqrtf((float)x);
         total += value;
-        if (i % 64 == 0)
+        if (i % 64 == 0) {
             hash = bench_mix_double(hash, value);
+        }
     }
     bench_print_sum(total);
     bench_print_bits(hash);

@@ -9,8 +9,9 @@ static int __attribute__((noinline)) escape(double cx, double cy, int limit)
     while (n < limit) {
         double xx = x * x, yy = y * y;
 
-        if (xx + yy > 4)
+        if (xx + yy > 4) {
             break;
+        }
         y = 2 * x * y + cy;
         x = xx - yy + cx;
         n++;
@@ -25,8 +26,8 @@ int main(int argc, char **argv)
     double total = 0;
     long rounds = bench_count(argc, argv, 180);
 
-    for (long r = 0; r < rounds; r++)
-        for (int i = 0; i < SIZE; i++)
+    for (long r = 0; r < rounds; r++) {
+        for (int i = 0; i < SIZE; i++) {
             for (int j = 0; j < SIZE; j++) {
                 int n = escape(-2.2 + 3.0 * j / SIZE + (double)(r % 64) * 1e-4,
                                -1.5 + 3.0 * i / SIZE, 200);
@@ -34,6 +35,8 @@ int main(int argc, char **argv)
                 total += n;
                 hash = bench_mix(hash, (uint64_t)n);
             }
+        }
+    }
     bench_print_sum(total);
     bench_print_bits(hash);
     return 0;

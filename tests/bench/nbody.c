@@ -37,9 +37,11 @@ static void __attribute__((noinline)) advance(double dt)
             }
         }
     }
-    for (int i = 0; i < BODIES; i++)
-        for (int k = 0; k < 3; k++)
+    for (int i = 0; i < BODIES; i++) {
+        for (int k = 0; k < 3; k++) {
             bodies[i].x[k] += dt * bodies[i].v[k];
+        }
+    }
 }
 
 static double energy(void)
@@ -49,13 +51,15 @@ static double energy(void)
     for (int i = 0; i < BODIES; i++) {
         struct body *a = &bodies[i];
 
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 3; k++) {
             e += 0.5 * a->mass * a->v[k] * a->v[k];
+        }
         for (int j = i + 1; j < BODIES; j++) {
             double square = 0;
 
-            for (int k = 0; k < 3; k++)
+            for (int k = 0; k < 3; k++) {
                 square += (a->x[k] - bodies[j].x[k]) * (a->x[k] - bodies[j].x[k]);
+            }
             e -= a->mass * bodies[j].mass / sqrt(square);
         }
     }
@@ -67,11 +71,14 @@ int main(int argc, char **argv)
     uint64_t hash = 0;
     long steps = bench_count(argc, argv, 19000000);
 
-    for (long i = 0; i < steps; i++)
+    for (long i = 0; i < steps; i++) {
         advance(0.0005);
-    for (int i = 0; i < BODIES; i++)
-        for (int k = 0; k < 3; k++)
+    }
+    for (int i = 0; i < BODIES; i++) {
+        for (int k = 0; k < 3; k++) {
             hash = bench_mix_double(hash, bodies[i].x[k]);
+        }
+    }
     bench_print_sum(energy());
     bench_print_bits(hash);
     return 0;

@@ -13,8 +13,9 @@ static int compare(const void *a, const void *b)
 {
     const struct record *x = a, *y = b;
 
-    if (x->key != y->key)
+    if (x->key != y->key) {
         return x->key < y->key ? -1 : 1;
+    }
     return (x->payload > y->payload) - (x->payload < y->payload);
 }
 
@@ -29,8 +30,9 @@ int main(int argc, char **argv)
             records[i].payload = (uint32_t)i;
         }
         qsort(records, COUNT, sizeof(records[0]), compare);
-        for (long i = 0; i < COUNT; i += 997)
+        for (long i = 0; i < COUNT; i += 997) {
             hash = bench_mix(hash, (uint64_t)records[i].key << 32 | records[i].payload);
+        }
     }
     bench_print_bits(hash);
     return 0;

@@ -11,10 +11,12 @@ static void quicksort(int64_t *v, long lo, long hi)
         long i = lo, j = hi;
 
         while (i <= j) {
-            while (v[i] < pivot)
+            while (v[i] < pivot) {
                 i++;
-            while (v[j] > pivot)
+            }
+            while (v[j] > pivot) {
                 j--;
+            }
             if (i <= j) {
                 int64_t t = v[i];
 
@@ -39,12 +41,15 @@ int main(int argc, char **argv)
     long rounds = bench_count(argc, argv, 70);
 
     for (long r = 0; r < rounds; r++) {
-        for (long i = 0; i < COUNT; i++)
+        for (long i = 0; i < COUNT; i++) {
             values[i] = (int64_t)bench_random(&seed);
+        }
         quicksort(values, 0, COUNT - 1);
-        for (long i = 1; i < COUNT; i++)
-            if (values[i - 1] > values[i])
+        for (long i = 1; i < COUNT; i++) {
+            if (values[i - 1] > values[i]) {
                 hash++;
+            }
+        }
         hash = bench_mix(hash, (uint64_t)values[r % COUNT]);
     }
     bench_print_bits(hash);

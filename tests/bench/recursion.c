@@ -9,10 +9,12 @@ static long __attribute__((noipa)) fib(long n)
 
 static long __attribute__((noipa)) ackermann(long m, long n)
 {
-    if (m == 0)
+    if (m == 0) {
         return n + 1;
-    if (n == 0)
+    }
+    if (n == 0) {
         return ackermann(m - 1, 1);
+    }
     return ackermann(m - 1, ackermann(m, n - 1));
 }
 

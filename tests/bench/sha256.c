@@ -21,8 +21,9 @@ static void block(uint32_t state[8], const uint8_t *p)
 {
     uint32_t w[64], s[8];
 
-    for (int i = 0; i < 16; i++, p += 4)
+    for (int i = 0; i < 16; i++, p += 4) {
         w[i] = (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+    }
     for (int i = 16; i < 64; i++) {
         uint32_t s0 = rotr(w[i - 15], 7) ^ rotr(w[i - 15], 18) ^ w[i - 15] >> 3;
         uint32_t s1 = rotr(w[i - 2], 17) ^ rotr(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -45,8 +46,9 @@ static void block(uint32_t state[8], const uint8_t *p)
         s[1] = s[0];
         s[0] = t1 + t2;
     }
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         state[i] += s[i];
+    }
 }
 
 int main(int argc, char **argv)
@@ -57,13 +59,17 @@ int main(int argc, char **argv)
     uint64_t seed = 5, hash = 0;
     long rounds = bench_count(argc, argv, 4800);
 
-    for (size_t i = 0; i < sizeof(data); i++)
+    for (size_t i = 0; i < sizeof(data); i++) {
         data[i] = (uint8_t)bench_random(&seed);
-    for (long r = 0; r < rounds; r++)
-        for (size_t i = 0; i < sizeof(data); i += 64)
+    }
+    for (long r = 0; r < rounds; r++) {
+        for (size_t i = 0; i < sizeof(data); i += 64) {
             block(state, data + i);
-    for (int i = 0; i < 8; i++)
+        }
+    }
+    for (int i = 0; i < 8; i++) {
         hash = bench_mix(hash, state[i]);
+    }
     bench_print_bits(hash);
     return 0;
 }

@@ -9,8 +9,9 @@ int main(int argc, char **argv)
     uint64_t seed = 3, hash = 0;
     long rounds = bench_count(argc, argv, 4500000);
 
-    for (int i = 0; i < SIZE; i++)
+    for (int i = 0; i < SIZE; i++) {
         text[i] = (char)('a' + bench_random(&seed) % 25);
+    }
     text[SIZE] = 0;
     for (long r = 0; r < rounds; r++) {
         size_t start = (size_t)(r * 37) % 512;

@@ -62,8 +62,9 @@ static void op_less(struct vm *vm, int64_t arg)
 
 static void op_jump_if(struct vm *vm, int64_t arg)
 {
-    if (*--vm->sp)
+    if (*--vm->sp) {
         vm->pc = arg;
+    }
 }
 
 static void op_halt(struct vm *vm, int64_t arg)
@@ -101,8 +102,9 @@ int main(int argc, char **argv)
     uint64_t hash = 0;
     long rounds = bench_count(argc, argv, 145);
 
-    for (long r = 0; r < rounds; r++)
+    for (long r = 0; r < rounds; r++) {
         hash = bench_mix(hash, run((uint64_t)r, 150000));
+    }
     bench_print_bits(hash);
     return 0;
 }

@@ -69,8 +69,9 @@ static uint64_t __attribute__((noinline)) run(uint64_t seed, uint64_t n)
             sp[-1] = sp[-1] < sp[0];
             break;
         case JUMP_IF:
-            if (*--sp)
+            if (*--sp) {
                 pc = program + insn->arg;
+            }
             break;
         case HALT:
             return vars[X];
@@ -83,8 +84,9 @@ int main(int argc, char **argv)
     uint64_t hash = 0;
     long rounds = bench_count(argc, argv, 580);
 
-    for (long r = 0; r < rounds; r++)
+    for (long r = 0; r < rounds; r++) {
         hash = bench_mix(hash, run((uint64_t)r, 150000));
+    }
     bench_print_bits(hash);
     return 0;
 }

@@ -51,8 +51,9 @@ static unsigned count(enum ir_opcode op)
     unsigned n = 0;
 
     for (uint32_t i = 0; i < unit.block_count; i++) {
-        for (ir_ref r = unit.blocks[i].first; r; r = unit.ins[r].next)
+        for (ir_ref r = unit.blocks[i].first; r; r = unit.ins[r].next) {
             n += unit.ins[r].op == op;
+        }
     }
     return n;
 }
@@ -61,8 +62,9 @@ static unsigned length(uint32_t block)
 {
     unsigned n = 0;
 
-    for (ir_ref r = unit.blocks[block].first; r; r = unit.ins[r].next)
+    for (ir_ref r = unit.blocks[block].first; r; r = unit.ins[r].next) {
         n++;
+    }
     return n;
 }
 
@@ -72,8 +74,9 @@ static ir_ref set_in(uint32_t block, unsigned g)
     ir_ref value = IR_NONE;
 
     for (ir_ref r = unit.blocks[block].first; r; r = unit.ins[r].next) {
-        if (unit.ins[r].op == IR_gset && unit.ins[r].aux == g)
+        if (unit.ins[r].op == IR_gset && unit.ins[r].aux == g) {
             value = unit.ins[r].a;
+        }
     }
     return value;
 }
@@ -124,12 +127,14 @@ static void test_side_exit(void)
            "the sum is made visible there");
     result(ir_get(b, F0) == sum, "and is what it was on the main line");
     result(ir_get(b, A0) == x, "registers are still known");
-    if (options.cse)
+    if (options.cse) {
         result(ir_bin(b, IR_mul, x, y) == product, "ops are merged across the side exit");
+    }
     ir_ref again = ir_fvisible(b, IR_F64, sum);
     bool main_line = false;
-    for (ir_ref r = unit.blocks[2].first; r; r = op_of(r)->next)
+    for (ir_ref r = unit.blocks[2].first; r; r = op_of(r)->next) {
         main_line |= r == again;
+    }
     result(again != seen && main_line, "what the side block made is not used on the main line");
     ir_exit_jump(b, 0x1004);
     ir_ref last = set_in(2, F0);
@@ -276,8 +281,9 @@ static void test_flags(void)
     ir_ref f = ir_get(b, F0), g = ir_get(b, F1);
     ir_ref sum = ir_bin(b, IR_fadd, f, g);
     ir_fflags_get(b);
-    if (options.cse)
+    if (options.cse) {
         result(ir_bin(b, IR_fadd, f, g) == sum, "equal sums merge");
+    }
     ir_fflags_set(b, ir_i32(b, 0));
     ir_ref after = ir_bin(b, IR_fadd, f, g);
     result(after != sum, "not across a clearing of flags");
@@ -388,10 +394,11 @@ int main(void)
         variant = variants[i];
         test_registers();
         test_side_exit();
-        if (options.fold)
+        if (options.fold) {
             test_known_conditions();
-        else
+        } else {
             test_always_correct_exit();
+        }
         test_boxes();
         test_calls();
         test_flags();

@@ -57,8 +57,9 @@ static unsigned count(enum ir_opcode op)
     unsigned n = 0;
 
     for (uint32_t i = 0; i < unit.block_count; i++) {
-        for (ir_ref r = unit.blocks[i].first; r; r = unit.ins[r].next)
+        for (ir_ref r = unit.blocks[i].first; r; r = unit.ins[r].next) {
             n += unit.ins[r].op == op;
+        }
     }
     return n;
 }
@@ -86,8 +87,9 @@ static void test_values(void)
     result(linked(effect), "a call with a side effect stays");
     result(linked(kept) && linked(x), "what a register is set to stays");
     bool clean = true;
-    for (ir_ref r = 1; r < unit.ins_count; r++)
+    for (ir_ref r = 1; r < unit.ins_count; r++) {
         clean &= unit.ins[r].spare[0] == 0;
+    }
     result(clean, "marks are cleared");
     unsigned before = count(IR_insn) + count(IR_const) + count(IR_call);
     jit_opt_dce(&unit);

@@ -136,20 +136,24 @@ static uint64_t calc(enum ir_opcode op, unsigned w, unsigned aw, unsigned cc, ui
         r = (__int128)((unsigned __int128)ua << (w - n)) | ua >> n;
         break;
     case IR_clz:
-        while (r < w && !(ua >> (w - 1 - r) & 1))
+        while (r < w && !(ua >> (w - 1 - r) & 1)) {
             r++;
+        }
         break;
     case IR_ctz:
-        while (r < w && !(ua >> r & 1))
+        while (r < w && !(ua >> r & 1)) {
             r++;
+        }
         break;
     case IR_popcnt:
-        for (unsigned i = 0; i < w; i++)
+        for (unsigned i = 0; i < w; i++) {
             r += ua >> i & 1;
+        }
         break;
     case IR_bswap:
-        for (unsigned i = 0; i < w; i += 8)
+        for (unsigned i = 0; i < w; i += 8) {
             r = r << 8 | (ua >> i & 0xff);
+        }
         break;
     case IR_sext8:
         r = as_signed(a, 8);
@@ -214,8 +218,9 @@ static uint64_t eval(ir_ref ref)
     const struct ir_ins *ins = &unit.ins[ref];
     unsigned n = ir_op_info[ins->op].nargs;
 
-    if (known_in[ref] == unit_number)
+    if (known_in[ref] == unit_number) {
         return known[ref];
+    }
     known_in[ref] = unit_number;
     switch (ins->op) {
     case IR_const:
@@ -364,10 +369,12 @@ static struct value constant(enum ir_type type)
 {
     uint64_t v = special();
 
-    if (ir_type_is_fp(type))
+    if (ir_type_is_fp(type)) {
         return (struct value){ir_fconst(b, type, v), (uint64_t)as_signed(v, width(type))};
-    if (type == IR_I32)
+    }
+    if (type == IR_I32) {
         return (struct value){ir_i32(b, (int32_t)v), (uint64_t)(int32_t)v};
+    }
     return (struct value){ir_i64(b, (int64_t)v), v};
 }
 
@@ -376,10 +383,12 @@ static struct value pick(enum ir_type type)
 {
     unsigned n = pool_size[type];
 
-    if (n == 0 || rnd() % 3 == 0)
+    if (n == 0 || rnd() % 3 == 0) {
         return constant(type);
-    if (rnd() & 1)
+    }
+    if (rnd() & 1) {
         return pool[type][n - 1 - rnd() % (n < 4 ? n : 4)];
+    }
     return pool[type][rnd() % n];
 }
 
@@ -420,14 +429,18 @@ static void add_op(void)
     struct value x, y = {0}, z = {0};
     ir_ref ref;
 
-    if (rnd() % 6 == 0)
+    if (rnd() % 6 == 0) {
         op = fp[rnd() % COUNT(fp)];
-    if (rnd() % 8 == 0) /* what conditions look through */
+    }
+    if (rnd() % 8 == 0) { /* what conditions look through */
         op = rnd() & 1 ? IR_icmp : rnd() & 1 ? IR_sext : IR_zext;
-    if (rnd() % 8 == 0) /* the pairs of shifts that guests extend with */
+    }
+    if (rnd() % 8 == 0) { /* the pairs of shifts that guests extend with */
         op = rnd() & 1 ? IR_shl : rnd() & 1 ? IR_shr : IR_sar;
-    if (op >= IR_fneg && op <= IR_fcanon)
+    }
+    if (op >= IR_fneg && op <= IR_fcanon) {
         type = rnd() & 1 ? IR_F32 : IR_F64;
+    }
     arg = type;
     switch (op) {
     case IR_trunc:
@@ -466,10 +479,12 @@ static void add_op(void)
         break;
     }
     x = pick(arg);
-    if (ir_op_info[op].nargs > 1)
+    if (ir_op_info[op].nargs > 1) {
         y = pick(op == IR_select ? type : arg);
-    if (ir_op_info[op].nargs > 2)
+    }
+    if (ir_op_info[op].nargs > 2) {
         z = pick(type);
+    }
     if ((op == IR_shl || op == IR_shr || op == IR_sar) && rnd() & 1) {
         static const uint8_t counts[] = {32, 48, 56, 16, 24, 30, 29, 31, 33, 8, 63, 1};
         y.bits = counts[rnd() % COUNT(counts)];
@@ -494,16 +509,19 @@ static uint64_t run(void)
     for (;;) {
         const struct ir_ins *end = &unit.ins[unit.blocks[block].last];
 
-        if (end->op == IR_exit_jump)
+        if (end->op == IR_exit_jump) {
             return (uint64_t)end->imm;
-        if (end->op == IR_exit_br)
+        }
+        if (end->op == IR_exit_br) {
             return (uint64_t)(compare((enum ir_cc)end->cc,
                                       width((enum ir_type)unit.ins[end->a].type), eval(end->a),
                                       eval(end->b))
                                   ? end->imm
                                   : unit.ins[end->c].imm);
-        if (end->op != IR_br)
+        }
+        if (end->op != IR_br) {
             return 0;
+        }
         bool yes = compare((enum ir_cc)end->cc, width((enum ir_type)unit.ins[end->a].type),
                            eval(end->a), eval(end->b));
         block = (uint32_t)(yes ? end->imm : end->imm >> 32);
@@ -525,8 +543,9 @@ static bool random_unit(void)
             enum ir_cc cc = (enum ir_cc)(rnd() % IR_CC_COUNT);
             struct value x = pick(type), y = pick(type);
 
-            if (!want && compare(cc, width(type), x.bits, y.bits))
+            if (!want && compare(cc, width(type), x.bits, y.bits)) {
                 want = 0x2000 + i;
+            }
             if (i > 48) {
                 ir_exit_br(b, cc, x.ref, y.ref, 0x2000 + i, 0x3000);
                 want = want ? want : 0x3000;
@@ -534,8 +553,9 @@ static bool random_unit(void)
             }
             ir_side_exit(b, cc, x.ref, y.ref, 0x2000 + i);
         }
-        if (b->done) /* a side exit that is always taken: later ops belong nowhere */
+        if (b->done) { /* a side exit that is always taken: later ops belong nowhere */
             break;
+        }
     }
     for (unsigned t = 0; t < IR_TYPE_COUNT; t++) {
         for (unsigned i = 0; i < pool_size[t]; i++) {
@@ -565,8 +585,9 @@ static void test_random(bool fold, bool cse, unsigned count, const char *what)
 
     options.fold = fold;
     options.cse = cse;
-    for (unsigned i = 0; i < count && good; i++)
+    for (unsigned i = 0; i < count && good; i++) {
         good = random_unit();
+    }
     result(good, what);
     jit_options_init(&options);
 }
@@ -575,9 +596,10 @@ static void test_random(bool fold, bool cse, unsigned count, const char *what)
 
 static void same(ir_ref got, ir_ref want, const char *what)
 {
-    if (got != want)
+    if (got != want) {
         printf("# v%u (%s), expected v%u (%s)\n", got, ir_op_info[unit.ins[got].op].name, want,
                ir_op_info[unit.ins[want].op].name);
+    }
     result(got == want, what);
 }
 

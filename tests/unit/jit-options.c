@@ -17,8 +17,9 @@ static unsigned count_on(const struct jit_options *options)
 {
     unsigned n = 0;
 
-    for (const struct jit_option_info *info = jit_option_info; info->name; info++)
+    for (const struct jit_option_info *info = jit_option_info; info->name; info++) {
         n += *((const bool *)options + info->offset);
+    }
     return n;
 }
 
@@ -26,8 +27,9 @@ static unsigned count_all(void)
 {
     unsigned n = 0;
 
-    while (jit_option_info[n].name)
+    while (jit_option_info[n].name) {
         n++;
+    }
     return n;
 }
 
@@ -40,8 +42,9 @@ int main(void)
 
     memset(&options, 0, sizeof(options));
     jit_options_init(&options);
-    for (const struct jit_option_info *info = jit_option_info; info->name; info++)
+    for (const struct jit_option_info *info = jit_option_info; info->name; info++) {
         good &= *((const bool *)&options + info->offset) == info->initial;
+    }
     result(good && options.fold && options.cse, "defaults");
     result(count_all() == sizeof(struct jit_options), "every flag has a row");
 

@@ -31,12 +31,14 @@ static int touch(volatile char *p, int write)
 {
     int sig = sigsetjmp(escape, 1);
 
-    if (sig)
+    if (sig) {
         return sig;
-    if (write)
+    }
+    if (write) {
         *p = 1;
-    else
+    } else {
         (void)*p;
+    }
     return 0;
 }
 
@@ -204,14 +206,16 @@ static const char *maps_line(const void *address, char *line, int size)
     unsigned long lo, hi;
     static char perms[8];
 
-    while (f && fgets(line, size, f))
+    while (f && fgets(line, size, f)) {
         if (sscanf(line, "%lx-%lx %7s", &lo, &hi, perms) == 3 && (uintptr_t)address >= lo &&
             (uintptr_t)address < hi) {
             fclose(f);
             return perms;
         }
-    if (f)
+    }
+    if (f) {
         fclose(f);
+    }
     return NULL;
 }
 
@@ -262,8 +266,9 @@ static void test_auxv(const char *argv0)
     ok(getauxval(AT_ENTRY) > (uintptr_t)__executable_start, "AT_ENTRY");
     is(getauxval(AT_BASE), 0, "AT_BASE of a static program");
     ok(name && !strcmp(name, argv0), "AT_EXECFN");
-    for (int i = 0; random && i < 16; i++)
+    for (int i = 0; random && i < 16; i++) {
         sum |= random[i];
+    }
     ok(sum != 0, "AT_RANDOM points at 16 bytes");
 #ifdef __riscv
     /* A bit a letter of the base and single-letter extensions; V may or may not be there. */

@@ -72,12 +72,14 @@ static void nest(int sig, siginfo_t *info, void *context)
     sigset_t mask;
 
     depth++;
-    if (depth > deepest)
+    if (depth > deepest) {
         deepest = depth;
+    }
     sigprocmask(SIG_BLOCK, NULL, &mask);
     mask_seen = sigismember(&mask, SIGUSR1) | sigismember(&mask, SIGUSR2) << 1;
-    if (++nested < 4)
+    if (++nested < 4) {
         raise(sig);
+    }
     depth--;
 }
 
@@ -98,8 +100,9 @@ static void test_masks(void)
     hits = 0;
     raise(SIGUSR1);
     ok(mask_seen == 3, "the handler's mask is its own signal and sa_mask");
-    if (mask_seen != 3)
+    if (mask_seen != 3) {
         note("mask bits seen: %d", mask_seen);
+    }
     is(deepest, 1, "a handler does not nest in itself");
     sigprocmask(SIG_BLOCK, NULL, &mask);
     ok(!sigismember(&mask, SIGUSR1) && !sigismember(&mask, SIGUSR2), "the mask is restored");
@@ -202,8 +205,9 @@ static volatile int queued[64], queue_length;
 
 static void record_queue(int sig, siginfo_t *info, void *context)
 {
-    if (queue_length < 64)
+    if (queue_length < 64) {
         queued[queue_length++] = sig * 100 + info->si_value.sival_int;
+    }
 }
 
 static void test_queue(void)
@@ -221,8 +225,9 @@ static void test_queue(void)
     }
     is(SIGRTMAX, 64, "64 signals");
     sigprocmask(SIG_BLOCK, &all, &old);
-    for (int i = 0; i < 8; i++)
+    for (int i = 0; i < 8; i++) {
         sigqueue(getpid(), sent[i] / 100, (union sigval){.sival_int = sent[i] % 100});
+    }
     /*
      * With every handler blocking all, the kernel pushes one frame a signal, lowest number
      * outermost; hence sigtimedwait for the order in which they are dequeued.
@@ -237,8 +242,9 @@ static void test_queue(void)
        "lowest number first, in order within a number");
     sigprocmask(SIG_SETMASK, &old, NULL);
     queue_length = 0;
-    for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
+    for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++) {
         sigqueue(getpid(), sig, (union sigval){.sival_int = sig % 100});
+    }
     is(queue_length, SIGRTMAX - SIGRTMIN + 1, "every real-time signal can be delivered");
 #ifdef __riscv
     /* 32 and 33 belong to the C library; the kernel gives them like any other. */
@@ -272,10 +278,11 @@ static void test_jumps(void)
 
     install(SIGUSR1, jump_out, 0);
     for (int i = 0; i < 1000; i++) {
-        if (sigsetjmp(out, 1))
+        if (sigsetjmp(out, 1)) {
             count++;
-        else
+        } else {
             raise(SIGUSR1);
+        }
         x = x * 1.0 + 1;
     }
     ok(count == 1000 && x == 1001, "siglongjmp out of a thousand handlers");

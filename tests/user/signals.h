@@ -34,8 +34,9 @@ static inline sigset_t set_of(int a, int b)
 
     sigemptyset(&set);
     sigaddset(&set, a);
-    if (b)
+    if (b) {
         sigaddset(&set, b);
+    }
     return set;
 }
 

@@ -23,8 +23,9 @@ static void timer_us(long us, long interval)
 static void feed(int sig, siginfo_t *info, void *context)
 {
     hits++;
-    if (write(wake_pipe[1], "x", 1) != 1)
+    if (write(wake_pipe[1], "x", 1) != 1) {
         _exit(9);
+    }
 }
 
 static void test_restart(void)
@@ -33,8 +34,9 @@ static void test_restart(void)
     char c;
     int bad = 0;
 
-    if (pipe(wake_pipe))
+    if (pipe(wake_pipe)) {
         _exit(9);
+    }
     install(SIGALRM, record, 0);
     timer_us(20000, 0);
     ok(read(wake_pipe[0], &c, 1) == -1 && errno == EINTR, "read without SA_RESTART: EINTR");
@@ -136,17 +138,20 @@ static void test_child(void)
 
     install(SIGCHLD, record, 0);
     sigprocmask(SIG_BLOCK, &set, &old);
-    if (!(pid = fork()))
+    if (!(pid = fork())) {
         _exit(42);
+    }
     sigwaitinfo(&set, &info);
     ok(info.si_code == CLD_EXITED && info.si_pid == pid && info.si_status == 42,
        "SIGCHLD of an exit: code, pid, status");
     memset(&info, 0, sizeof(info));
     is(waitid(P_PID, (id_t)pid, &info, WEXITED), 0, "waitid");
     ok(info.si_code == CLD_EXITED && info.si_pid == pid && info.si_status == 42, "says the same");
-    if (!(pid = fork()))
-        for (;;)
+    if (!(pid = fork())) {
+        for (;;) {
             pause();
+        }
+    }
     kill(pid, SIGKILL);
     sigwaitinfo(&set, &info);
     ok(info.si_code == CLD_KILLED && info.si_pid == pid && info.si_status == SIGKILL,
@@ -164,8 +169,9 @@ static void *spin(void *arg)
 
     sigaltstack(NULL, &now);
     *(int *)arg = now.ss_flags;
-    while (!stop)
+    while (!stop) {
         n++;
+    }
     return NULL;
 }
 
@@ -181,8 +187,9 @@ static void test_threads(void)
         int before = hits;
 
         pthread_kill(thread, SIGUSR1);
-        while (hits == before)
+        while (hits == before) {
             usleep(100);
+        }
     }
     ok(pthread_equal(last_thread, thread) && last.si_code == SI_TKILL,
        "tgkill reaches a thread that computes, in that thread");
@@ -201,8 +208,9 @@ static uint64_t __attribute__((noinline)) work(double *fp)
         y ^= x >> 31;
         a = a * 0.999 + b / 3;
         b = b + (double)(x >> 60) * 0.25 - a * 0.125;
-        if (y & 1)
+        if (y & 1) {
             y += (uint64_t)i * 7;
+        }
     }
     *fp = a + b;
     return x ^ y;
@@ -225,8 +233,9 @@ static void test_storm(void)
     hits = 0;
     install(SIGALRM, disturb, SA_RESTART);
     timer_us(100, 100);
-    for (rounds = 0; rounds < 400 && (rounds < 10 || hits < 500); rounds++)
+    for (rounds = 0; rounds < 400 && (rounds < 10 || hits < 500); rounds++) {
         bad += work(&fp) != want || fp != want_fp;
+    }
     timer_us(0, 0);
     is(bad, 0, "computing under a storm of signals gives the same results");
     ok(hits > 20, "the storm took place");

@@ -24,8 +24,9 @@ static inline void tap_write(const char *text, int size)
     while (size > 0) {
         ssize_t n = write(1, text, (size_t)size);
 
-        if (n < 0 && errno != EINTR)
+        if (n < 0 && errno != EINTR) {
             _exit(3);
+        }
         if (n > 0) {
             text += n;
             size -= (int)n;

@@ -40,9 +40,11 @@ static int wait_for(pid_t pid)
 {
     int status;
 
-    while (waitpid(pid, &status, 0) < 0)
-        if (errno != EINTR)
+    while (waitpid(pid, &status, 0) < 0) {
+        if (errno != EINTR) {
             return -1;
+        }
+    }
     return WIFSIGNALED(status) ? 256 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
@@ -50,13 +52,15 @@ static void *use_locals(void *arg)
 {
     uint64_t id = (uint64_t)arg, bad = local != 5;
 
-    for (unsigned i = 0; i < sizeof(local_zero); i++)
+    for (unsigned i = 0; i < sizeof(local_zero); i++) {
         bad += local_zero[i] != 0;
+    }
     for (int i = 0; i < 1000; i++) {
         local = id * 100000 + (unsigned)i;
         local_zero[i % 100] = (char)id;
-        if (i % 100 == 0)
+        if (i % 100 == 0) {
             sched_yield();
+        }
         bad += local != id * 100000 + (unsigned)i;
         pthread_mutex_lock(&mutex);
         counter++;
@@ -71,8 +75,9 @@ static void *take_turns(void *arg)
 
     pthread_mutex_lock(&mutex);
     for (int i = 0; i < 100; i++) {
-        while (turn % 2 != me)
+        while (turn % 2 != me) {
             pthread_cond_wait(&cond, &mutex);
+        }
         turn++;
         pthread_cond_broadcast(&cond);
     }
@@ -91,8 +96,9 @@ static void test_basics(void)
     void *value;
     uint64_t bad = 0;
 
-    for (long i = 0; i < THREADS; i++)
+    for (long i = 0; i < THREADS; i++) {
         pthread_create(&threads[i], NULL, use_locals, (void *)i);
+    }
     for (int i = 0; i < THREADS; i++) {
         pthread_join(threads[i], &value);
         bad += (uint64_t)value;
@@ -100,10 +106,12 @@ static void test_basics(void)
     is(bad, 0, "each thread has its own thread-local variables");
     is(counter, THREADS * 1000, "a mutex excludes");
     is(local, 5, "the main thread's are untouched");
-    for (long i = 0; i < 2; i++)
+    for (long i = 0; i < 2; i++) {
         pthread_create(&threads[i], NULL, take_turns, (void *)i);
-    for (int i = 0; i < 2; i++)
+    }
+    for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
+    }
     is(turn, 200, "two threads take turns by a condition variable");
     bad = 0;
     for (long i = 0; i < 1000; i++) {
@@ -124,8 +132,9 @@ static void clean(void *arg)
 static void *sleep_long(void *arg)
 {
     pthread_cleanup_push(clean, NULL);
-    for (;;)
+    for (;;) {
         pause();
+    }
     pthread_cleanup_pop(0);
     return NULL;
 }
@@ -135,8 +144,9 @@ static void *compute_long(void *arg)
     volatile unsigned long n = 0;
 
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
-    for (;;)
+    for (;;) {
         n++;
+    }
     return NULL;
 }
 
@@ -179,8 +189,9 @@ static void test_ends(void)
     pthread_mutex_unlock(robust);
     if (!(pid = fork())) {
         lock_soon(robust);
-        if (kill_child)
+        if (kill_child) {
             kill(getpid(), SIGKILL);
+        }
         _exit(37);
     }
     is(wait_for(pid), kill_child ? 256 + SIGKILL : 37, "a child dies with the mutex locked");
@@ -213,8 +224,9 @@ static void test_futex(void)
        "futex wait on another value: EAGAIN");
     ok(futex(&futex_word, FUTEX_WAIT, 0, &nap) == -1 && errno == ETIMEDOUT, "futex time-out");
     pthread_create(&thread, NULL, wake_later, NULL);
-    while (!__atomic_load_n(&futex_word, __ATOMIC_SEQ_CST))
+    while (!__atomic_load_n(&futex_word, __ATOMIC_SEQ_CST)) {
         futex(&futex_word, FUTEX_WAIT_PRIVATE, 0, NULL);
+    }
     pthread_join(thread, NULL);
     ok(1, "futex wake");
     ok(futex((int *)8, FUTEX_WAIT, 0, NULL) == -1 && errno == EFAULT, "bad futex address: EFAULT");
@@ -240,8 +252,9 @@ static void test_fork(void)
     char byte = 0;
     pid_t pid;
 
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         pthread_create(&threads[i], NULL, churn, NULL);
+    }
     for (int i = 0; i < 40; i++) {
         if (!(pid = fork())) {
             char *p = malloc(3000); /* the C library's locks must be free in the child */
@@ -263,8 +276,9 @@ static void test_fork(void)
     }
     is(wait_for(pid), 42, "a child of many threads can make threads");
     over = 1;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         pthread_join(threads[i], NULL);
+    }
 
     volatile int shared = 1;
     if (!(pid = fork())) {
@@ -281,8 +295,9 @@ static void test_fork(void)
     }
     is(wait_for(pid), 3, "vfork");
     is(vshared, 2, "its child shares our memory");
-    if (pipe(fds))
+    if (pipe(fds)) {
         return;
+    }
     if (!(pid = vfork())) {
         dup2(fds[1], 1);
         execl(self, self, "echo", "7", (char *)NULL);
@@ -354,22 +369,25 @@ static void test_exits(void)
     pid_t pid;
 
     for (int code = 0; code < 256; code += 51) {
-        if (!(pid = fork()))
+        if (!(pid = fork())) {
             _exit(code);
+        }
         is(wait_for(pid), code, "exit code %d", code);
     }
     if (!(pid = fork())) {
         pthread_create(&thread, NULL, exit_process, NULL);
-        for (;;)
+        for (;;) {
             pause();
+        }
     }
     is(wait_for(pid), 23, "exit_group from a thread while the main thread waits");
     if (!(pid = fork())) {
         volatile unsigned long n = 0;
 
         pthread_create(&thread, NULL, exit_process, NULL);
-        for (;;)
+        for (;;) {
             n++;
+        }
     }
     is(wait_for(pid), 23, "exit_group while the main thread computes");
     if (!(pid = fork())) {
@@ -379,12 +397,14 @@ static void test_exits(void)
     is(wait_for(pid), 12, "the main thread ends first");
     if (!(pid = fork())) {
         pthread_create(&thread, NULL, thread_exec, NULL);
-        for (;;)
+        for (;;) {
             pause();
+        }
     }
     is(wait_for(pid), 31, "execve from a thread replaces the whole process");
-    if (!(pid = fork()))
+    if (!(pid = fork())) {
         abort();
+    }
     is(wait_for(pid), 256 + SIGABRT, "abort");
 }
 
@@ -395,8 +415,9 @@ static void test_clone3(void)
     } args = {.exit_signal = SIGCHLD};
     long pid = syscall(SYS_clone3, &args, sizeof(args));
 
-    if (pid == 0)
+    if (pid == 0) {
         _exit(17);
+    }
     is(pid > 0 ? wait_for((pid_t)pid) : -1, 17, "clone3 as fork");
     args.flags = CLONE_THREAD;
     ok(syscall(SYS_clone3, &args, sizeof(args)) == -1 && errno == EINVAL,
@@ -407,8 +428,9 @@ static void test_clone3(void)
 int main(int argc, char **argv)
 {
     if (argc == 3) {
-        if (!strcmp(argv[1], "echo") && write(1, argv[2], 1) != 1)
+        if (!strcmp(argv[1], "echo") && write(1, argv[2], 1) != 1) {
             return 98;
+        }
         return atoi(argv[2]);
     }
     self = "/proc/self/exe";
