@@ -120,7 +120,7 @@ struct ir_global {
     const char *name;
     uint32_t offset; /* home, in bytes from the start of the vCPU state */
     uint8_t type;    /* IR_I64 or IR_F64 */
-    uint8_t rank;    /* 1 is pinned first; 0 is never pinned */
+    uint8_t rank;    /* 1 is pinned first, 0 never; unique among integers and among f64 */
 };
 
 /* What calling a helper may do. */

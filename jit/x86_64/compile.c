@@ -11,23 +11,24 @@ enum { FPR_PINS = 13 };
 
 void jit_x86_pins(const struct ir_target *target, int8_t pin[IR_MAX_GLOBALS])
 {
-    unsigned ranked[2] = {0, 0};
+    uint8_t by_rank[2][IR_MAX_GLOBALS + 1];
+    unsigned count[2] = {0, 0};
 
+    memset(by_rank, IR_NO_GLOBAL, sizeof(by_rank));
     for (unsigned g = 0; g < target->global_count; g++) {
+        const struct ir_global *global = &target->globals[g];
+
         pin[g] = REG_NONE;
+        by_rank[ir_type_is_fp((enum ir_type)global->type)][global->rank] = (uint8_t)g;
     }
     for (unsigned rank = 1; rank <= target->global_count; rank++) {
-        for (unsigned g = 0; g < target->global_count; g++) {
-            bool fp = ir_type_is_fp((enum ir_type)target->globals[g].type);
+        unsigned g = by_rank[0][rank], f = by_rank[1][rank];
 
-            if (target->globals[g].rank != rank) {
-                continue;
-            }
-            if (fp && ranked[1] < FPR_PINS) {
-                pin[g] = (int8_t)(REG_FP + ranked[1]++);
-            } else if (!fp && ranked[0] < sizeof(gpr_pins)) {
-                pin[g] = gpr_pins[ranked[0]++];
-            }
+        if (g != IR_NO_GLOBAL && count[0] < sizeof(gpr_pins)) {
+            pin[g] = gpr_pins[count[0]++];
+        }
+        if (f != IR_NO_GLOBAL && count[1] < FPR_PINS) {
+            pin[f] = (int8_t)(REG_FP + count[1]++);
         }
     }
 }
