@@ -60,7 +60,6 @@ struct cpu {
     void *host_sp;               /* of the accelerator's frame */
     uint64_t exit_arg;           /* see enum cpu_exit */
     uint32_t exit_reason;        /* enum cpu_exit, or one private to the accelerator */
-    uint32_t exit_link;          /* private to the accelerator */
     uint64_t normal_stack_limit; /* what stack_limit is when no kick is pending */
     uint64_t spill[CPU_SPILL_SLOTS] __attribute__((aligned(32)));
 

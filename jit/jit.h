@@ -29,7 +29,6 @@ struct jit_layout {
     uint32_t jump_cache;  /* pointer to 16-byte entries {pc, code} */
     uint32_t jump_cache_bits;
     uint32_t exit_reason; /* 4 bytes */
-    uint32_t exit_link;   /* 4 bytes */
     uint32_t host_sp;
     uint32_t spill;       /* spill_slots + 1 slots of 8 bytes, 32-byte aligned */
     uint32_t spill_slots; /* at most 63 */

@@ -138,7 +138,6 @@ static void fill_layout(struct jit_layout *layout, const struct tcg_config *conf
         .jump_cache = offsetof(struct cpu, jump_cache),
         .jump_cache_bits = CPU_JUMP_CACHE_BITS,
         .exit_reason = offsetof(struct cpu, exit_reason),
-        .exit_link = offsetof(struct cpu, exit_link),
         .host_sp = offsetof(struct cpu, host_sp),
         .spill = offsetof(struct cpu, spill),
         .spill_slots = CPU_SPILL_SLOTS - 1,

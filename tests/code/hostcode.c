@@ -80,7 +80,6 @@ static const struct {
     FIELD(host_sp),
     FIELD(exit_arg),
     FIELD(exit_reason),
-    FIELD(exit_link),
     FIELD(spill),
     FIELD(mode),
 #undef FIELD

@@ -24,7 +24,7 @@ struct engine_state {
     uint64_t stack_limit;
     void *jumps;
     void *host_sp;
-    uint32_t exit_reason, exit_link;
+    uint32_t exit_reason;
     uint64_t spill[SPILL_SLOTS] __attribute__((aligned(32)));
 };
 _Static_assert(sizeof(struct engine_state) <= sizeof(((struct test_state *)0)->engine), "fits");
@@ -36,7 +36,6 @@ static const struct jit_layout layout = {
     .jump_cache = AT(jumps),
     .jump_cache_bits = 4,
     .exit_reason = AT(exit_reason),
-    .exit_link = AT(exit_link),
     .host_sp = AT(host_sp),
     .spill = AT(spill),
     .spill_slots = SPILL_SLOTS - 1,
