@@ -15,7 +15,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
-#include <sys/platform/x86.h>
+#include "util/hostcpu.h"
 #include "jit/ir/ir.h"
 
 #define INTERP_F32_QNAN UINT32_C(0x7fc00000)
@@ -175,7 +175,7 @@ static inline uint64_t interp_fma32(unsigned neg, uint64_t a, uint64_t b, uint64
 {
     a ^= neg & IR_FMA_NEG_PRODUCT ? UINT32_C(1) << 31 : 0;
     c ^= neg & IR_FMA_NEG_ADDEND ? UINT32_C(1) << 31 : 0;
-    if (CPU_FEATURE_ACTIVE(FMA)) {
+    if (HOST_CPU_HAS(FMA)) {
         float x = interp_f32(a);
 
         __asm__ volatile("vfmadd213ss %2, %1, %0"
@@ -190,7 +190,7 @@ static inline uint64_t interp_fma64(unsigned neg, uint64_t a, uint64_t b, uint64
 {
     a ^= neg & IR_FMA_NEG_PRODUCT ? UINT64_C(1) << 63 : 0;
     c ^= neg & IR_FMA_NEG_ADDEND ? UINT64_C(1) << 63 : 0;
-    if (CPU_FEATURE_ACTIVE(FMA)) {
+    if (HOST_CPU_HAS(FMA)) {
         double x = interp_f64(a);
 
         __asm__ volatile("vfmadd213sd %2, %1, %0"

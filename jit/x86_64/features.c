@@ -1,9 +1,5 @@
-/*
- * libc has asked the CPU already, and the kernel for its registers. Asking again would cost a
- * microsecond for each CPUID where a hypervisor traps it.
- */
-#include <sys/platform/x86.h>
 #include "jit/x86_64/features.h"
+#include "util/hostcpu.h"
 
 static struct jit_x86_features features;
 static bool probed;
@@ -11,16 +7,16 @@ static bool probed;
 static void probe(struct jit_x86_features *f)
 {
     *f = (struct jit_x86_features){
-        .popcnt = CPU_FEATURE_ACTIVE(POPCNT),
-        .lzcnt = CPU_FEATURE_ACTIVE(LZCNT),
-        .bmi1 = CPU_FEATURE_ACTIVE(BMI1),
-        .bmi2 = CPU_FEATURE_ACTIVE(BMI2),
-        .sse41 = CPU_FEATURE_ACTIVE(SSE4_1),
-        .avx = CPU_FEATURE_ACTIVE(AVX),
-        .avx2 = CPU_FEATURE_ACTIVE(AVX2),
-        .fma = CPU_FEATURE_ACTIVE(FMA),
-        .avx512 = CPU_FEATURE_ACTIVE(AVX512F) && CPU_FEATURE_ACTIVE(AVX512DQ) &&
-                  CPU_FEATURE_ACTIVE(AVX512VL) && CPU_FEATURE_ACTIVE(AVX512BW),
+        .popcnt = HOST_CPU_HAS(POPCNT),
+        .lzcnt = HOST_CPU_HAS(LZCNT),
+        .bmi1 = HOST_CPU_HAS(BMI1),
+        .bmi2 = HOST_CPU_HAS(BMI2),
+        .sse41 = HOST_CPU_HAS(SSE4_1),
+        .avx = HOST_CPU_HAS(AVX),
+        .avx2 = HOST_CPU_HAS(AVX2),
+        .fma = HOST_CPU_HAS(FMA),
+        .avx512 = HOST_CPU_HAS(AVX512F) && HOST_CPU_HAS(AVX512DQ) && HOST_CPU_HAS(AVX512VL) &&
+                  HOST_CPU_HAS(AVX512BW),
     };
 }
 

@@ -1,6 +1,6 @@
 /*
- * What the host CPU can do beyond baseline x86-64, read once with CPUID (and XGETBV: the kernel
- * must keep the registers too). Generated code uses a feature only where its flag is set.
+ * What the host CPU can do beyond baseline x86-64, asked once of util/hostcpu.h. Generated code
+ * uses a feature only where its flag is set.
  */
 #ifndef TINAMOU_JIT_X86_64_FEATURES_H
 #define TINAMOU_JIT_X86_64_FEATURES_H
