@@ -41,7 +41,7 @@ bool tcg_is_cold(const struct cpu *cpu, uint64_t pc)
            !(__atomic_load_n(&filter[i / 8], __ATOMIC_RELAXED) >> (i % 8) & 1);
 }
 
-void tcg_warm(const struct cpu *cpu, uint64_t pc)
+static void warm(const struct cpu *cpu, uint64_t pc)
 {
     unsigned i = filter_index(pc, cpu->mode);
 
@@ -90,7 +90,7 @@ bool tcg_run_cold(struct cpu *cpu, uint64_t pc, enum cpu_exit *result)
     struct cpu_translate request = {
         .pc = pc, .mode = cpu->mode, .cpu = cpu, .max_insns = UINT32_MAX, .fetch = tcg_fetch};
 
-    tcg_warm(cpu, pc);
+    warm(cpu, pc);
     if (!cold) {
         return false;
     }

@@ -5,7 +5,7 @@
  * reads jump caches and follows patched jumps without it, and tcg_unit_at() may be called from a
  * signal handler.
  *
- * The memory of a unit and its code is given back only by tcg_reset_cache(), when no vCPU is in
+ * The memory of a unit and its code is given back only by tcg_reset_locked(), when no vCPU is in
  * generated code. So a unit that was invalidated stays runnable; nothing leads to it any more but
  * who is in it already.
  */
@@ -194,7 +194,6 @@ void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,
 
 /* cold.c: code that runs for the first time. */
 bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);
-void tcg_warm(const struct cpu *cpu, uint64_t pc); /* it is not cold any more */
 /* Interprets from pc to the next branch and makes it warm; may do just the latter. As
  * tcg_interpret(). */
 bool tcg_run_cold(struct cpu *cpu, uint64_t pc, enum cpu_exit *result);

@@ -481,11 +481,3 @@ void tcg_fork_child(struct cpu *self)
     tcg_perf_fork_child();
     lock_init(&tcg.lock);
 }
-
-void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), void *opaque)
-{
-    if (tcg_code_rx) {
-        range(opaque, (uint64_t)tcg_code_rx, (uint64_t)tcg_code_rx + tcg_buffer_size());
-        range(opaque, (uint64_t)tcg_code_rw, (uint64_t)tcg_code_rw + tcg_buffer_size());
-    }
-}

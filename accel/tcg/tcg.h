@@ -69,9 +69,6 @@ void tcg_fork_prepare(void);
 void tcg_fork_parent(void);
 void tcg_fork_child(struct cpu *self);
 
-/* Host address ranges that the guest must not map over: calls range() for each. */
-void tcg_reserved(void (*range)(void *opaque, uint64_t start, uint64_t end), void *opaque);
-
 /* `--explain`: decode, IR, optimised IR and host code of one instruction's bytes, to out. Needs no
  * tcg_init(). Returns 0 or -EINVAL if the instruction is unknown to the model. */
 int tcg_explain(const struct cpu_target_ops *ops, const char *model, const void *bytes,

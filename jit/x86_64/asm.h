@@ -210,17 +210,6 @@ static inline void x86_vex_rr(struct x86_asm *a, unsigned map, unsigned pp, unsi
     x86_u8(a, 0xc0 | (reg & 7) << 3 | (rm & 7));
 }
 
-static inline void x86_vex_rm(struct x86_asm *a, unsigned map, unsigned pp, unsigned byte, bool w,
-                              int reg, int vvvv, struct x86_mem m)
-{
-    x86_reserve(a);
-    if (m.seg) {
-        x86_u8(a, 0x65);
-    }
-    x86_vex(a, map, pp, byte, w, reg, vvvv, m.index < 0 ? 0 : m.index, m.base);
-    x86_modrm_mem(a, reg, m);
-}
-
 static inline void x86_mov_rr(struct x86_asm *a, bool w, int to, int from)
 {
     x86_rr(a, 0x8b, w, to, from);
