@@ -15,6 +15,7 @@
 #   check-deps += build/...         files to be made before the tests run
 #   bench-deps += build/...         files to be made before make bench
 #   programs += NAME                build/NAME, a static-pie, is a program of its own ...
+#   program-syslibs-NAME := LIBS    (or, with these libraries of the system, a dynamic one)
 #   program-main-NAME := x/y.c      ... with this source holding main() ...
 #   program-libs-NAME := LIB...     ... and these libraries
 #
@@ -74,15 +75,17 @@ CFLAGS := -std=gnu11 $(if $(filter yes,$(CONFIG_DEBUG)),-Og,-O2) -g $(WARN) -fno
           -fno-plt -fPIE -ffunction-sections -fdata-sections $(mode-cflags) $(CONFIG_CFLAGS)
 LDFLAGS := -Wl,--gc-sections -pthread $(mode-cflags) $(CONFIG_LDFLAGS)
 ifeq ($(MODE),)
-link-program = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR) $(LDFLAGS_STATIC)
-program-syslibs := $(LIBS_STATIC) -lm
+link-static = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR) $(LDFLAGS_STATIC)
+static-syslibs := $(LIBS_STATIC) -lm
 else
-link-program = $(CC) $(LDFLAGS) -pie
-program-syslibs := $(LIBS_SHARED) -lm
+link-static = $(CC) $(LDFLAGS) -pie
+static-syslibs := $(LIBS_SHARED) -lm
 endif
+link-dynamic = $(CC) $(LDFLAGS) -pie
+dynamic-syslibs := $(LIBS_SHARED) -lm
 
 # In link order: a library may use those to its right, and util.
-LIBS := linux-user hw io tcg riscv cpu mem jit util
+LIBS := linux-user system tools hw io accel tcg riscv cpu mem jit util
 
 include $(sort $(wildcard */build.mk */*/build.mk */*/*/build.mk tests/unit/*.mk))
 
@@ -91,6 +94,23 @@ ifneq ($(wildcard linux-user/main.c),)
 programs += tinamou-riscv64
 program-main-tinamou-riscv64 := linux-user/main.c
 program-libs-tinamou-riscv64 := linux-user tcg riscv cpu mem jit util
+endif
+endif
+
+ifneq ($(filter riscv64-softmmu,$(TARGETS)),)
+ifneq ($(wildcard system/main-riscv64.c),)
+programs += tinamou-system-riscv64
+program-main-tinamou-system-riscv64 := system/main-riscv64.c
+program-libs-tinamou-system-riscv64 := system hw io accel tcg riscv cpu mem jit util
+program-syslibs-tinamou-system-riscv64 := $(SYSTEM_LIBS)
+endif
+endif
+ifeq ($(CONFIG_SYSTEM),yes)
+ifneq ($(wildcard tools/img/main.c),)
+programs += tinamou-img
+program-main-tinamou-img := tools/img/main.c
+program-libs-tinamou-img := tools io util
+program-syslibs-tinamou-img := $(SYSTEM_LIBS)
 endif
 endif
 
@@ -152,8 +172,9 @@ $(B)/flags $(foreach l,$(LIBS),$(B)/lib/$(l).list):
 define program
 $$(B)/$(1): $$(call objs,$$(program-main-$(1))) $$(call lib-files,$$(program-libs-$(1)))
 	$$(call say,LINK,$$@)
-	$$(Q)$$(link-program) -o $$@ $$(filter %.o,$$^) -Wl,--start-group $$(filter %.a,$$^) \
-	    -Wl,--end-group $$(program-syslibs)
+	$$(Q)$$(if $$(program-syslibs-$(1)),$$(link-dynamic),$$(link-static)) -o $$@ $$(filter %.o,$$^) \
+	    -Wl,--start-group $$(filter %.a,$$^) -Wl,--end-group $$(program-syslibs-$(1)) \
+	    $$(if $$(program-syslibs-$(1)),$$(dynamic-syslibs),$$(static-syslibs))
 endef
 $(foreach p,$(programs),$(eval $(call program,$(p))))
 

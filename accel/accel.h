@@ -22,4 +22,35 @@ struct accel_ops {
 
 extern const struct accel_ops accel_tcg;
 
+/* ---- full-system emulation --------------------------------------------------------------------
+ */
+
+struct mem_space;
+
+struct accel_system_config {
+    const char *options;      /* of -accel, behind the name: "tb-size=64,one-insn-per-tb=on" */
+    struct mem_space *memory; /* of the machine; there may be others later */
+    unsigned cpus;
+};
+
+/* An accelerator as the system emulator sees it. */
+struct accel_system_ops {
+    const char *name; /* as -accel has it */
+    const char *help; /* one line */
+    /* Once, before vCPUs are created. 0, or -errno with one line in error[]. */
+    int (*init)(const struct accel_system_config *config, char *error, size_t error_size);
+    /* A vCPU with its struct vcpu (accel/vcpu.h), powered on, thread not started; NULL when out of
+     * memory. The caller sets the model and attaches the wiring (cpu/system.h). */
+    struct cpu *(*cpu_create)(const struct cpu_target_ops *ops, unsigned index);
+    /* vCPUs are stopped. */
+    void (*cpu_destroy)(struct cpu *cpu);
+    const struct cpu_service_ops *service;
+    /* The interrupt controller in the kernel, NULL where there is none. */
+    struct cpu_irqchip *(*irqchip)(void);
+    /* For -d stats, at the end. May be NULL. */
+    void (*print_stats)(void);
+};
+
+extern const struct accel_system_ops accel_system_tcg;
+
 #endif

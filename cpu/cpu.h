@@ -36,7 +36,10 @@ enum cpu_exit {
     CPU_EXIT_MEM_FAULT,  /* host memory fault on a guest access; exit_arg: guest address; pc: of the
                           * instruction;  exit_signal, exit_code: as the host kernel reported them */
     CPU_EXIT_FENCE_CODE, /* instruction stream synchronised (fence.i); pc: next instruction */
-    CPU_EXIT_MODE,       /* the mode word has changed; pc: next instruction */
+    CPU_EXIT_MODE,       /* the mode word has changed, or which address spaces are used, or which
+                            interrupts are enabled; pc: next instruction */
+    CPU_EXIT_HALT,       /* wait for an interrupt; pc: next instruction */
+    CPU_EXIT_TRAP,       /* system emulation: a helper has taken a trap; pc: of its handler */
     CPU_EXIT_COUNT
 };
 
@@ -96,9 +99,12 @@ struct cpu_register {
     uint8_t size;    /* in bytes */
 };
 
+struct cpu_system_ops;
+
 struct cpu_target_ops {
-    const char *name;  /* "riscv64" */
-    size_t state_size; /* of the target's state, struct cpu included */
+    const char *name;                    /* "riscv64" */
+    const struct cpu_system_ops *system; /* cpu/system.h; NULL: user mode only */
+    size_t state_size;                   /* of the target's state, struct cpu included */
     uint32_t pc_offset;
     const struct ir_target *ir;           /* globals and helpers */
     const struct cpu_register *registers; /* for gdb and -d cpu; the last has no name */

@@ -1,0 +1,67 @@
+/*
+ * Network back ends: the host's end of network cards.
+ *
+ * A back end has one peer (a card's queue). Frames are Ethernet frames without FCS, with or without
+ * a virtio-net header in front, as negotiated. All on the main loop unless said otherwise.
+ */
+#ifndef TINAMOU_IO_NET_NET_H
+#define TINAMOU_IO_NET_NET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+struct net_backend;
+struct loop;
+
+struct net_handlers {
+    /*
+     * A frame for the card, in pieces; with a virtio-net header of net_set_header()'s size first if
+     * that is not 0. True: taken. False: no room, it is offered again after net_accept().
+     */
+    bool (*receive)(void *opaque, const struct iovec *iov, unsigned count);
+    /* The link has gone up or down. May be NULL. */
+    void (*link)(void *opaque, bool up);
+};
+
+/* What a back end can do with what the header describes. */
+enum {
+    NET_OFFLOAD_CSUM = 1, /* checksums left to the other side */
+    NET_OFFLOAD_TSO4 = 2,
+    NET_OFFLOAD_TSO6 = 4,
+    NET_OFFLOAD_UFO = 8,
+    NET_OFFLOAD_ECN = 16,
+};
+
+/*
+ * Makes one from what -netdev has ("user,id=n0,hostfwd=tcp::2222-:22", "tap,id=n0,ifname=tap0",
+ * "socket,id=n0,listen=:1234", "socket,...,connect=, mcast=, udp=", "hubport,id=,hubid=").
+ * 0 with *net, or -errno with a line in error[].
+ */
+int net_create(struct net_backend **net, struct loop *loop, const char *options, char *error,
+               size_t error_size);
+struct net_backend *net_find(const char *id);
+const char *net_id(const struct net_backend *net);
+const char *net_kind(const struct net_backend *net);
+/* NULL behind the last. */
+struct net_backend *net_at(unsigned n);
+void net_destroy(struct net_backend *net);
+void net_destroy_all(void);
+
+/* Attaches the card, or with NULL detaches it. -EBUSY when there is one already. */
+int net_attach(struct net_backend *net, const struct net_handlers *handlers, void *opaque);
+/* The card takes frames again. */
+void net_accept(struct net_backend *net);
+/* Sends a frame in pieces (header first if one is set); frames that the back end can't take at once
+ * are queued up to a limit and then dropped. */
+void net_send(struct net_backend *net, const struct iovec *iov, unsigned count);
+
+/* The offloads that both sides may use, NET_OFFLOAD_*; those of `wanted` that the back end has. */
+uint32_t net_offloads(const struct net_backend *net);
+void net_set_offloads(struct net_backend *net, uint32_t wanted);
+/* Bytes of virtio-net header on frames in both directions: 0, 10 or 12. -ENOTSUP if the back end
+ * has none: the card makes and removes it then. */
+int net_set_header(struct net_backend *net, unsigned size);
+
+#endif
