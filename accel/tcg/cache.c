@@ -7,6 +7,7 @@
 #include "accel/tcg/internal.h"
 #include "accel/tcg/perf.h"
 #include "mem/guest.h"
+#include "mem/types.h"
 
 enum { MAX_UNITS = 1 << 24 };
 
@@ -31,16 +32,23 @@ static unsigned hash_of(uint64_t pc, uint64_t mode)
     return h >> (64 - TCG_HASH_BITS);
 }
 
+static uint64_t page_number(const uint8_t *host)
+{
+    return (uint64_t)(uintptr_t)host >> TCG_PAGE_BITS;
+}
+
 static unsigned page_hash(uint64_t page)
 {
     return (page * 0x9e3779b97f4a7c15u) >> (64 - TCG_PAGE_HASH_BITS);
 }
 
-struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode)
+struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode)
 {
-    struct tcg_unit *unit = tcg.hash[hash_of(pc, mode)];
+    struct tcg_unit *unit = tcg.hash[hash_of(where->pc, mode)];
+    uint64_t first = page_number(where->host[0]), second = page_number(where->host[1]);
 
-    while (unit && (unit->pc != pc || unit->mode != mode)) {
+    while (unit && (unit->pc != where->pc || unit->mode != mode ||
+                    (first && (unit->page[0] != first || unit->page[1] != second)))) {
         unit = unit->hash_next;
     }
     return unit;
@@ -48,13 +56,12 @@ struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode)
 
 static uint64_t page_of(const struct tcg_unit *unit, unsigned i)
 {
-    uint64_t last = unit->end > unit->pc ? unit->end - 1 : unit->pc;
-    return (i ? last : unit->pc) >> TCG_PAGE_BITS;
+    return unit->page[i];
 }
 
 static unsigned page_count(const struct tcg_unit *unit)
 {
-    return page_of(unit, 0) == page_of(unit, 1) ? 1 : 2;
+    return unit->page[1] && unit->page[0] != unit->page[1] ? 2 : 1;
 }
 
 /* The link in the list of `page` that follows from the unit before. */
@@ -130,7 +137,9 @@ void tcg_link_locked(uint32_t number, struct tcg_unit *to)
 {
     struct tcg_link *link = &tcg.links[number];
 
-    if (link->to || link->from->dead) {
+    /* within a page only: the way to another one may be another in another address space */
+    if (link->to || link->from->dead ||
+        (tcg.system && (to->page[0] != link->from->page[0] || to->page[1]))) {
         return;
     }
     link->to = to;
@@ -164,6 +173,10 @@ static void unlink_hash(struct tcg_unit *unit)
 
 static void forget_jumps(uint64_t pc)
 {
+    if (tcg.system) {
+        tcg.system->forget_jumps(pc);
+        return;
+    }
     unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
 
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
@@ -213,6 +226,9 @@ void tcg_reset_locked(void)
     memset(tcg.pages, 0, sizeof(tcg.pages));
     tcg.link_count = 0;
     arena_reset(&tcg.arena);
+    if (tcg.system) {
+        tcg.system->forget_all_jumps();
+    }
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
         tcg_forget_jumps(cpu);
     }
@@ -264,23 +280,40 @@ void tcg_invalidate(uint64_t start, uint64_t end)
     lock_release(&tcg.lock);
 }
 
-static unsigned fetch_unit(const struct tcg_unit *unit, void *bytes)
+void tcg_drop_page_locked(const uint8_t *page)
 {
-    unsigned length = (unsigned)(unit->end - unit->pc);
+    uint64_t number = page_number(page);
+    struct tcg_unit *unit = tcg.pages[page_hash(number)], *next;
 
-    if (mem_guest_read(bytes, unit->pc, length) < 0) {
-        return 0;
+    for (; unit; unit = next) {
+        next = *next_in_page(unit, number);
+        if (unit->page[0] == number || unit->page[1] == number) {
+            tcg_drop_locked(unit);
+        }
     }
-    return length;
 }
 
-static void drop_if_changed(struct tcg_unit *unit)
+bool tcg_is_changed(const struct tcg_unit *unit)
 {
     uint8_t bytes[1024];
     unsigned length = (unsigned)(unit->end - unit->pc);
 
-    if (length > sizeof(bytes) || fetch_unit(unit, bytes) != length ||
-        memcmp(bytes, unit->guest_bytes, length) != 0) {
+    if (tcg.system) {
+        const uint8_t *first = (const uint8_t *)(unit->page[0] << TCG_PAGE_BITS);
+        const uint8_t *second = (const uint8_t *)(unit->page[1] << TCG_PAGE_BITS);
+        unsigned offset = unit->pc & (MEM_PAGE_SIZE - 1);
+        unsigned here = length < MEM_PAGE_SIZE - offset ? length : MEM_PAGE_SIZE - offset;
+
+        return memcmp(first + offset, unit->guest_bytes, here) != 0 ||
+               (here < length && memcmp(second, unit->guest_bytes + here, length - here) != 0);
+    }
+    return length > sizeof(bytes) || mem_guest_read(bytes, unit->pc, length) < 0 ||
+           memcmp(bytes, unit->guest_bytes, length) != 0;
+}
+
+static void drop_if_changed(struct tcg_unit *unit)
+{
+    if (tcg_is_changed(unit)) {
         tcg_drop_locked(unit);
     }
 }

@@ -47,7 +47,7 @@ void tcg_drop_at(struct cpu *cpu, uint64_t pc)
     struct tcg_unit *unit;
 
     lock_acquire(&tcg.lock);
-    unit = tcg_find_locked(pc, cpu->mode);
+    unit = tcg_find_locked(&(struct tcg_where){.pc = pc}, cpu->mode);
     if (unit) {
         tcg_drop_locked(unit);
     }
@@ -76,11 +76,11 @@ void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
 }
 
 /* For generated code: NULL if the run loop is to see to it. */
-static struct tcg_unit *unit_for(struct cpu *cpu, uint64_t pc)
+static struct tcg_unit *unit_for(struct cpu *cpu, const struct tcg_where *where)
 {
-    struct tcg_unit *unit = tcg_find_locked(pc, cpu->mode);
+    struct tcg_unit *unit = tcg_find_locked(where, cpu->mode);
 
-    return unit || tcg_is_cold(cpu, pc) ? unit : tcg_translate_locked(cpu, pc);
+    return unit || tcg_is_cold(cpu, where->pc) ? unit : tcg_translate_locked(cpu, where);
 }
 
 /* Called by generated code, on its stack. */
@@ -89,15 +89,19 @@ static const void *hook_lookup(void *state, uint64_t pc)
     struct cpu *cpu = state;
     struct tcg_cpu *self = cpu->accel;
     struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    struct tcg_where where = {.pc = pc};
     const void *code = NULL;
     struct tcg_unit *unit;
 
     if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN)) {
         return NULL;
     }
+    if (tcg.system && !tcg.system->locate(cpu, pc, &where)) {
+        return NULL;
+    }
     lock_acquire(&tcg.lock);
     tcg.stats.lookups_missed++;
-    unit = unit_for(cpu, pc);
+    unit = unit_for(cpu, &where);
     if (unit) {
         code = tcg_code_rx + unit->code;
         /* code before pc: only this thread reads both, but another may have made the pair stale in
@@ -112,14 +116,23 @@ static const void *hook_lookup(void *state, uint64_t pc)
 static const void *hook_link(void *state, uint32_t number)
 {
     struct cpu *cpu = state;
+    struct tcg_where where;
     const void *code = NULL;
     struct tcg_unit *unit;
-    uint64_t pc;
 
     lock_acquire(&tcg.lock);
-    pc = tcg.links[number].pc;
-    tcg_set_pc(cpu, pc);
-    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, pc);
+    where = (struct tcg_where){.pc = tcg.links[number].pc};
+    tcg_set_pc(cpu, where.pc);
+    if (tcg.system) {
+        /* links do not leave the page; it is still the same one for this vCPU, which comes from
+         * there */
+        lock_release(&tcg.lock);
+        if (!tcg.system->locate(cpu, where.pc, &where)) {
+            return NULL;
+        }
+        lock_acquire(&tcg.lock);
+    }
+    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, &where);
     if (unit) {
         if (tcg.options.link) {
             tcg_link_locked(number, unit);
@@ -133,7 +146,12 @@ static const void *hook_link(void *state, uint32_t number)
 static void fill_layout(struct jit_layout *layout, const struct tcg_config *config)
 {
     *layout = (struct jit_layout){
-        .memory = config->guest_base ? JIT_MEM_SEGMENT : JIT_MEM_IDENTITY,
+        .memory = tcg.system           ? JIT_MEM_TLB
+                  : config->guest_base ? JIT_MEM_SEGMENT
+                                       : JIT_MEM_IDENTITY,
+        .paged = tcg.system != NULL,
+        .tlb_table = offsetof(struct cpu, tlb_table),
+        .tlb_mask = offsetof(struct cpu, tlb_mask),
         .stack_limit = offsetof(struct cpu, stack_limit),
         .jump_cache = offsetof(struct cpu, jump_cache),
         .jump_cache_bits = CPU_JUMP_CACHE_BITS,
@@ -191,6 +209,7 @@ static void set_target(const struct cpu_target_ops *ops)
     struct jit_x86_hooks hooks = {
         .lookup = hook_lookup,
         .link = hook_link,
+        .slow = tcg.system ? tcg.system->slow : NULL,
         .pc_offset = ops->pc_offset,
         .reason_poll = TCG_EXIT_POLL,
         .reason_lookup = TCG_EXIT_LOOKUP,
@@ -247,7 +266,7 @@ static void add_cpu(struct cpu *cpu)
     lock_release(&tcg.lock);
 }
 
-static struct cpu *cpu_create(const struct cpu_target_ops *ops)
+struct cpu *tcg_cpu_create(const struct cpu_target_ops *ops)
 {
     struct cpu *cpu = new_cpu(ops->state_size);
 
@@ -281,7 +300,7 @@ static struct cpu *cpu_copy(const struct cpu *from)
     return cpu;
 }
 
-static void cpu_destroy(struct cpu *cpu)
+void tcg_cpu_destroy(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel, **p;
 
@@ -298,8 +317,7 @@ static void cpu_destroy(struct cpu *cpu)
     free(cpu);
 }
 
-/* Waits until no other vCPU is in generated code, and empties the cache. */
-static void reset_cache(struct tcg_cpu *self)
+void tcg_reset_cache(struct tcg_cpu *self)
 {
     lock_acquire(&tcg.lock);
     if (!tcg.full) {
@@ -328,7 +346,7 @@ static void reset_cache(struct tcg_cpu *self)
     lock_release(&tcg.lock);
 }
 
-static void begin_code(struct tcg_cpu *self)
+void tcg_begin_code(struct tcg_cpu *self)
 {
     for (;;) {
         atomic_store(&self->in_code, true);
@@ -368,6 +386,11 @@ bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
     }
 }
 
+uint64_t tcg_stack_limit(const void *frame)
+{
+    return (uint64_t)(uintptr_t)frame - SHADOW_STACK_SIZE;
+}
+
 static enum cpu_exit run_host(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
@@ -375,9 +398,10 @@ static enum cpu_exit run_host(struct cpu *cpu)
         (void (*)(void *, const void *))(tcg_code_rx + tcg.thunk[JIT_THUNK_ENTER]);
     enum cpu_exit result;
 
-    cpu->normal_stack_limit = (uint64_t)__builtin_frame_address(0) - SHADOW_STACK_SIZE;
+    cpu->normal_stack_limit = tcg_stack_limit(__builtin_frame_address(0));
     for (;;) {
-        uint64_t pc = tcg_pc(cpu);
+        struct tcg_where where = {.pc = tcg_pc(cpu)};
+        uint64_t pc = where.pc;
         struct tcg_unit *unit;
         bool cold;
 
@@ -386,12 +410,12 @@ static enum cpu_exit run_host(struct cpu *cpu)
             tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
-        begin_code(self);
+        tcg_begin_code(self);
         lock_acquire(&tcg.lock);
-        unit = tcg_find_locked(pc, cpu->mode);
+        unit = tcg_find_locked(&where, cpu->mode);
         cold = !unit && tcg_is_cold(cpu, pc);
         if (!unit && !cold) {
-            unit = tcg_translate_locked(cpu, pc);
+            unit = tcg_translate_locked(cpu, &where);
         }
         lock_release(&tcg.lock);
         if (unit) {
@@ -406,11 +430,11 @@ static enum cpu_exit run_host(struct cpu *cpu)
         }
         atomic_store(&self->in_code, false);
         if (!cold) {
-            reset_cache(self);
+            tcg_reset_cache(self);
             continue;
         }
         tcg_log_exec(cpu, pc);
-        if (tcg_run_cold(cpu, pc, &result)) {
+        if (tcg_run_cold(cpu, &where, &result)) {
             return result;
         }
     }
@@ -428,9 +452,9 @@ static enum cpu_exit cpu_run(struct cpu *cpu)
 
 const struct accel_ops accel_tcg = {
     .name = "tcg",
-    .cpu_create = cpu_create,
+    .cpu_create = tcg_cpu_create,
     .cpu_copy = cpu_copy,
-    .cpu_destroy = cpu_destroy,
+    .cpu_destroy = tcg_cpu_destroy,
     .cpu_run = cpu_run,
 };
 

@@ -6,6 +6,7 @@ src-jit += jit/x86_64/mark.c
 src-jit += jit/x86_64/join.c
 src-jit += jit/x86_64/emit-int.c
 src-jit += jit/x86_64/emit-mem.c
+src-jit += jit/x86_64/emit-tlb.c
 src-jit += jit/x86_64/emit-fp.c
 src-jit += jit/x86_64/emit-call.c
 src-jit += jit/x86_64/emit-exit.c

@@ -261,6 +261,19 @@ void x86_join_end(struct x86_compiler *c);
 /* emit-*.c: one family of ops each; false if the op is not theirs. */
 bool x86_emit_int(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 bool x86_emit_mem(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
+/* emit-tlb.c: JIT_MEM_TLB. Before: operands and temporaries are in registers; then x86_mark(), and
+ * the result's register. begin emits the probe and returns the operand, of an address that is
+ * `base`
+ * + offset; end, right behind the code that does the access, the slow way around it. */
+struct x86_tlb {
+    int page, entry; /* temporaries */
+    uint32_t slow;   /* displacement of the jump */
+    struct jit_access access;
+};
+void x86_tlb_temps(struct x86_compiler *c, struct x86_tlb *tlb);
+struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_access_kind kind,
+                             const struct ir_ins *ins, int base);
+void x86_tlb_end(struct x86_compiler *c, struct x86_tlb *tlb);
 bool x86_emit_fp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 /* Homes that x86_sync() has filled with arithmetic results get them as the guest may see them. Uses
  * vector registers that hold nothing which memory has not. */
