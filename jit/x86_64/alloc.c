@@ -447,6 +447,11 @@ static void release_operand(struct x86_compiler *c, ir_ref ref)
     }
     ref = x86_resolve(c, ref);
     val = &c->val[ref];
+    if (val->fused) {
+        release_operand(c, x86_ins(c, ref)->a);
+        release_operand(c, x86_ins(c, ref)->b);
+        return;
+    }
     if (val->last_use > c->pos || x86_const(c, ref, &value)) {
         return;
     }

@@ -3,6 +3,7 @@ src-jit += jit/x86_64/features.c
 src-jit += jit/x86_64/live.c
 src-jit += jit/x86_64/alloc.c
 src-jit += jit/x86_64/mark.c
+src-jit += jit/x86_64/sum.c
 src-jit += jit/x86_64/join.c
 src-jit += jit/x86_64/emit-int.c
 src-jit += jit/x86_64/emit-mem.c

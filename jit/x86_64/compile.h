@@ -54,6 +54,9 @@ struct val {
     uint8_t uses;      /* by ops, saturating */
     bool strong : 1;   /* the hint is where a gset wants it, not just where a user's result goes */
     bool dead : 1;     /* nobody wants it, or its only user emits it: not emitted by itself */
+    bool part : 1;     /* live.c: an address that its users could do without */
+    bool plain : 1;    /* live.c: somebody needs it in a register or in memory */
+    bool fused : 1;    /* a part of its users' memory operands; dead */
     bool nan_test : 1; /* fcmp eq x, x that only decides a callif: tested there */
 };
 
@@ -245,6 +248,21 @@ void x86_parallel(struct x86_compiler *c, unsigned count, const int *to, const i
  * instruction that may fault. */
 void x86_mark(struct x86_compiler *c);
 void x86_mark_here(struct x86_compiler *c);
+
+/* sum.c: [base + index * 2^scale + disp]; base and index are resolved, or IR_NONE. */
+struct x86_parts {
+    ir_ref base, index;
+    int32_t disp;
+    uint8_t scale;
+};
+/* Of any value plus offset; a constant that fits and is in no register is the displacement alone.
+ */
+struct x86_parts x86_parts(const struct x86_compiler *c, ir_ref ref, int64_t offset);
+/* Of an addition that is made, with what is fused into it. */
+struct x86_parts x86_add_parts(const struct x86_compiler *c, const struct ir_ins *add);
+/* The operand; x86_use() and x86_consume() of the parts. */
+struct x86_mem x86_use_parts(struct x86_compiler *c, const struct x86_parts *parts);
+void x86_consume_parts(struct x86_compiler *c, const struct x86_parts *parts);
 
 /* join.c: units whose blocks meet. At every edge but to a cold exit all live values are in memory.
  */

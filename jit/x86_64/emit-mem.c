@@ -7,10 +7,9 @@
 /* The operand for guest address `ref` + offset; the registers in it are locked. */
 static struct x86_mem guest_mem(struct x86_compiler *c, ir_ref ref, int64_t offset)
 {
-    ir_ref base = x86_resolve(c, ref);
-    struct x86_mem mem = x86_mem(0, (int32_t)offset);
+    struct x86_parts parts = x86_parts(c, x86_resolve(c, ref), offset);
+    struct x86_mem mem = x86_use_parts(c, &parts);
 
-    mem.base = (int8_t)x86_use(c, base);
     mem.seg = c->layout->memory == JIT_MEM_SEGMENT;
     return mem;
 }
@@ -72,6 +71,7 @@ static bool behind_tlb(const struct x86_compiler *c)
 
 static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
+    struct x86_parts parts = x86_parts(c, x86_resolve(c, ins->a), ins->imm);
     struct x86_mem mem = guest_mem(c, ins->a, ins->imm);
     struct x86_tlb tlb;
     int d;
@@ -80,7 +80,7 @@ static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
         x86_tlb_temps(c, &tlb);
     }
     x86_mark(c);
-    x86_consume(c, x86_resolve(c, ins->a));
+    x86_consume_parts(c, &parts);
     /* if the load faults, its destination still holds what it held: even what only the fault needs
      */
     c->live_from = c->pos + 1;
