@@ -33,6 +33,7 @@ struct aclint_swi {
      * hart's mip: software clears it there. */
     struct hw_irq out[ACLINT_HARTS_MAX];
     /* private */
+    uint32_t harts; /* num_harts, for the saved state */
     bool msip[ACLINT_HARTS_MAX];
 };
 
@@ -55,6 +56,7 @@ struct aclint_mtimer {
     struct mem_region mmio;
     struct hw_irq out[ACLINT_HARTS_MAX]; /* MTIP of each hart, a level */
     /* private */
+    uint32_t harts;         /* num_harts, for the saved state */
     _Atomic uint64_t delta; /* mtime - ticks of the virtual clock: 0 until the guest writes mtime */
     struct aclint_hart_timer hart[ACLINT_HARTS_MAX];
 };

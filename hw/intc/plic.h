@@ -31,7 +31,7 @@ struct plic {
     uint32_t aperture_size;  /* bytes; multiple of 4 KiB */
     /* for the machine; valid once realized */
     struct mem_region mmio;
-    struct hw_irq_input in[PLIC_SOURCES_MAX];
+    struct hw_irq_input in[PLIC_SOURCES_MAX]; /* 1 to num_sources */
     struct hw_irq out[PLIC_CONTEXTS_MAX];
     uint32_t contexts;
     /* private: a bit per source */
