@@ -13,13 +13,11 @@
 
 struct chardev;
 
-enum {
-    SERIAL16550_FIFO = 16,
-    SERIAL16550_OUTPUT = 4096, /* bytes that wait for a slow host */
-};
+enum { SERIAL16550_FIFO = 16 };
 
-struct serial16550_queue {
-    uint8_t byte[SERIAL16550_FIFO];
+/* Bytes of a FIFO with, of received ones, the error bits of LSR that came along. */
+struct serial16550_fifo {
+    uint8_t byte[SERIAL16550_FIFO], flags[SERIAL16550_FIFO];
     uint32_t first, count;
 };
 
@@ -34,19 +32,15 @@ struct serial16550 {
     /* for the machine; valid once realized */
     struct mem_region mmio; /* 8 << regshift bytes */
     struct hw_irq out;
-    /* private: registers */
-    uint8_t ier, fcr, lcr, mcr, lsr, msr, scr;
+    /* private */
+    uint8_t ier, fcr, lcr, mcr, msr, scr;
     uint16_t divisor;
-    uint8_t rbr, thr;
-    bool thr_interrupt; /* THR has become empty and IIR has not told yet */
+    uint8_t last;       /* what RBR shows when nothing has been received since */
+    bool overrun;       /* LSR's, until it is read */
+    bool thr_interrupt; /* THR has become empty, and IIR has not told yet */
     bool timeout;       /* character time-out: bytes below the trigger level have lain too long */
-    struct serial16550_queue rx, tx;
-    uint8_t rx_flags[SERIAL16550_FIFO]; /* LSR's break bit of each byte in rx.byte */
-    /* bytes that left the shift register and that the host has not taken yet */
-    uint8_t output[SERIAL16550_OUTPUT];
-    uint32_t output_first, output_count;
+    struct serial16550_fifo rx, tx; /* without FIFO mode, of one byte */
     struct cpu_timer *timeout_timer;
-    struct cpu_timer *retry_timer;
 };
 
 extern const struct hw_device_type serial16550_type;
