@@ -3,7 +3,7 @@
  * exits, writes and reads characters.
  *
  * Where they are is said by the symbols tohost and fromhost of the program that the guest starts
- * from; otherwise the machine has a place for them. Wiring: set properties, `chr` and `memory`,
+ * from; otherwise the machine has a place for them. Wiring: set `chr` and `memory`,
  * realize, put `tohost` and `fromhost` into memory at their addresses, above the RAM that may be
  * there.
  */
@@ -17,8 +17,6 @@ struct chardev;
 
 struct htif {
     struct hw_device device;
-    /* properties: guest-physical addresses, multiples of 8 */
-    uint64_t tohost_address, fromhost_address;
     /* set by the machine before realize; chr may be NULL */
     struct chardev *chr;
     struct mem_space *memory; /* where proxied system calls have their arguments */
