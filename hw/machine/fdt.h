@@ -16,9 +16,11 @@
 
 struct fdt_tree {
     void *blob; /* FDT_TREE_MAX bytes while it grows */
-    int err;    /* the first error, as libfdt has it */
+    int err;    /* the first error, as libfdt has it; FDT_TREE_NO_MEMORY */
     uint32_t phandles;
 };
+
+#define FDT_TREE_NO_MEMORY (-3) /* as -FDT_ERR_NOSPACE */
 
 /* An empty tree. -ENOMEM, or what loading said, with a line in error[]. */
 int fdt_tree_create(struct fdt_tree *tree, char *error, size_t error_size);
@@ -41,7 +43,7 @@ void fdt_tree_cells(struct fdt_tree *tree, const char *path, const char *name,
 void fdt_tree_wide(struct fdt_tree *tree, const char *path, const char *name,
                    const uint64_t *numbers, size_t count);
 
-/* A number for a node that others refer to; fdt_tree_phandle() also gives it to the node. */
+/* Gives a node a number by which others refer to it. */
 uint32_t fdt_tree_phandle(struct fdt_tree *tree, const char *path);
 
 /* Is there such a property? */

@@ -166,51 +166,66 @@ int loader_add_file(struct loader_blobs *blobs, struct loader_file *file, uint64
     return insert(blobs, blob, error, error_size);
 }
 
+/* How many of `size` bytes from an address on are alike, at least 1: RAM or ROM, or something else.
+ */
+static uint64_t alike(struct mem_space *memory, uint64_t address, uint64_t size, bool *is_ram)
+{
+    const struct mem_view *view = mem_space_enter(memory);
+    const struct mem_section *section = mem_view_find(view, mem_gpa(address));
+    uint64_t more = section ? section->last - address : 0;
+
+    *is_ram = section && section->ram;
+    mem_space_leave();
+    return more < size - 1 ? more + 1 : size;
+}
+
 int loader_check(const struct loader_blobs *blobs, struct mem_space *memory, char *error,
                  size_t error_size)
 {
-    int err = 0;
+    for (const struct loader_blob *b = blobs->first; b; b = b->next) {
+        bool is_ram = true;
 
-    for (const struct loader_blob *b = blobs->first; b && !err; b = b->next) {
-        const struct mem_view *view = mem_space_enter(memory);
-        uint64_t done = 0;
+        for (uint64_t done = 0; done < b->size;) {
+            uint64_t n = alike(memory, b->address + done, b->size - done, &is_ram);
 
-        while (done < b->size && !err) {
-            uint64_t at = b->address + done;
-            const struct mem_section *section = mem_view_find(view, mem_gpa(at));
-
-            if (!section || !section->ram) {
+            if (!is_ram) {
                 snprintf(error, error_size,
                          "%s (0x%" PRIx64 " to 0x%" PRIx64 "): there is no memory at 0x%" PRIx64,
-                         b->name, b->address, b->address + (b->size - 1), at);
-                err = -ENXIO;
-            } else {
-                uint64_t left = section->last - at; /* and one more */
-
-                done = b->size - done - 1 > left ? done + left + 1 : b->size;
+                         b->name, b->address, b->address + (b->size - 1), b->address + done);
+                return -ENXIO;
             }
+            done += n;
         }
-        mem_space_leave();
     }
-    return err;
+    return 0;
+}
+
+static void write_blob(const struct loader_blob *blob, struct mem_space *memory)
+{
+    static const uint8_t zeros[65536];
+    uint64_t n;
+
+    for (uint64_t done = 0; done < blob->size; done += n) {
+        const uint8_t *from = zeros;
+        bool is_ram;
+
+        n = alike(memory, blob->address + done, blob->size - done, &is_ram);
+        if (done < blob->filled) {
+            n = n < blob->filled - done ? n : blob->filled - done;
+            from = blob->data + done;
+        } else {
+            n = n < sizeof(zeros) ? n : sizeof(zeros);
+        }
+        if (is_ram) {
+            (void)mem_access_write_rom(memory, mem_gpa(blob->address + done), from, n);
+        }
+    }
 }
 
 void loader_write(const struct loader_blobs *blobs, struct mem_space *memory)
 {
-    static const uint8_t zeros[65536];
-
     for (const struct loader_blob *b = blobs->first; b; b = b->next) {
-        uint64_t done = b->filled;
-
-        (void)mem_access_write_rom(memory, mem_gpa(b->address), b->data, b->filled);
-        while (done < b->size) {
-            uint64_t n = b->size - done < sizeof(zeros) ? b->size - done : sizeof(zeros);
-
-            if (mem_access_write_rom(memory, mem_gpa(b->address + done), zeros, n)) {
-                break;
-            }
-            done += n;
-        }
+        write_blob(b, memory);
     }
 }
 

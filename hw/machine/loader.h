@@ -67,7 +67,8 @@ int loader_add_file(struct loader_blobs *blobs, struct loader_file *file, uint64
 int loader_check(const struct loader_blobs *blobs, struct mem_space *memory, char *error,
                  size_t error_size);
 
-/* Writes all; vCPUs are stopped. */
+/* Writes all of what lies in memory; registers that were put above it get nothing. vCPUs are
+ * stopped. */
 void loader_write(const struct loader_blobs *blobs, struct mem_space *memory);
 
 void loader_free(struct loader_blobs *blobs);

@@ -126,19 +126,13 @@ static int apply_defaults(struct hw_device *device, const struct machine_default
     return 0;
 }
 
-struct hw_device *machine_new_device(struct machine *machine, const char *type, const char *id,
-                                     char *error, size_t error_size)
+struct hw_device *machine_new_device(struct machine *machine, const struct hw_device_type *type,
+                                     const char *id, char *error, size_t error_size)
 {
-    const struct hw_device_type *found = hw_device_find_type(type);
-    struct hw_device *device;
+    struct hw_device *device = hw_device_create(type, id);
 
-    if (!found) {
-        snprintf(error, error_size, "%s: no such device (-device help lists them)", type);
-        return NULL;
-    }
-    device = hw_device_create(found, id);
     if (!device) {
-        snprintf(error, error_size, "%s: out of memory", type);
+        snprintf(error, error_size, "%s: out of memory", type->name);
         return NULL;
     }
     if (apply_defaults(device, machine->type->defaults, error, error_size) ||

@@ -28,6 +28,7 @@
 struct block_node;
 struct chardev;
 struct fw_cfg;
+struct loop;
 struct machine;
 
 /* A default of a device's property, by machine version or by -global. */
@@ -57,6 +58,9 @@ struct machine_type {
     void (*reset)(struct machine *machine);
 };
 
+/* What init and boot return when there is nothing more to do, and the process ends well. */
+#define MACHINE_DONE 1
+
 #define MACHINE_SERIALS 4
 #define MACHINE_FLASHES 2
 /* Input lines per vCPU that devices can be wired to. */
@@ -75,6 +79,8 @@ struct machine {
     struct mem_ram *ram_block; /* ram_size bytes */
     struct cpu **cpus;         /* smp.cpus of them */
     struct cpu_clock_source *clock;
+    struct loop *loop;     /* the main loop */
+    int64_t rtc_offset;    /* ns that a real-time clock is ahead of the host's */
     const char *bios; /* as -bios has it; NULL: default */
     const char *kernel, *initrd, *append, *dtb;
     struct chardev *serials[MACHINE_SERIALS];
@@ -117,10 +123,10 @@ extern const struct property machine_properties[];
 
 /*
  * A device with the defaults of the machine's version and those of -global: as hw_device_create()
- * and hw_device_set(). NULL with a line in error[]; the type may be one that only boards make.
+ * and hw_device_set(). NULL with a line in error[].
  */
-struct hw_device *machine_new_device(struct machine *machine, const char *type, const char *id,
-                                     char *error, size_t error_size);
+struct hw_device *machine_new_device(struct machine *machine, const struct hw_device_type *type,
+                                     const char *id, char *error, size_t error_size);
 
 /*
  * Realizes a device of the board on the machine's own bus; on error destroys it. It may be NULL,

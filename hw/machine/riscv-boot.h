@@ -40,13 +40,23 @@ int riscv_boot_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_
 int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, uint64_t rom,
                    char *error, size_t error_size);
 
+#define RISCV_TIMEBASE 10000000 /* Hz of mtime and of the time CSR */
+
+/* Input lines of a hart: bits of mip. */
+enum {
+    RISCV_LINE_SSIP = 1,
+    RISCV_LINE_MSIP = 3,
+    RISCV_LINE_MTIP = 7,
+    RISCV_LINE_SEIP = 9,
+    RISCV_LINE_MEIP = 11,
+};
+
 /* ---- what device trees say of harts ---- */
 
 /* The nodes /cpus and below; phandles[n] is that of hart n's interrupt controller. */
 void riscv_fdt_cpus(struct machine *machine, struct fdt_tree *tree, uint32_t *phandles);
 void riscv_fdt_memory(struct machine *machine, struct fdt_tree *tree, uint64_t base);
-/* For interrupts-extended: each hart's controller with each of the `lines`; 4 * lines * harts
- * bytes of cells twice over. */
+/* The property interrupts-extended: each hart's controller with each of `count` lines. */
 void riscv_fdt_hart_lines(struct machine *machine, struct fdt_tree *tree, const char *path,
                           const uint32_t *phandles, const uint32_t *lines, unsigned count);
 
