@@ -79,9 +79,9 @@ struct machine {
     struct mem_ram *ram_block; /* ram_size bytes */
     struct cpu **cpus;         /* smp.cpus of them */
     struct cpu_clock_source *clock;
-    struct loop *loop;     /* the main loop */
-    int64_t rtc_offset;    /* ns that a real-time clock is ahead of the host's */
-    const char *bios; /* as -bios has it; NULL: default */
+    struct loop *loop;  /* the main loop */
+    int64_t rtc_offset; /* ns that a real-time clock is ahead of the host's */
+    const char *bios;   /* as -bios has it; NULL: default */
     const char *kernel, *initrd, *append, *dtb;
     struct chardev *serials[MACHINE_SERIALS];
     struct block_node *flashes[MACHINE_FLASHES];
@@ -100,6 +100,9 @@ struct machine {
     struct loader_blobs blobs;
     struct hw_irq_input *cpu_inputs;
 };
+
+/* Of this folder, for machine_add_types(). */
+extern const struct machine_type riscv_virt_type, riscv_spike_type;
 
 /* Types, a NULL-terminated static array; before machine_find_type(). */
 void machine_add_types(const struct machine_type *const *types);

@@ -1,8 +1,8 @@
 /*
- * Starting RISC-V machines. Addresses are those that OpenSBI's and Linux's users know from QEMU: the
- * firmware at the start of RAM, the kernel at the next multiple of 2 MiB, the initrd half way into
- * RAM (or 512 MiB behind the kernel), the device tree at the last multiple of 2 MiB below the end
- * of RAM or 3 GiB, where 32-bit code finds it.
+ * Starting RISC-V machines. Addresses are those that OpenSBI's and Linux's users know from QEMU:
+ * the firmware at the start of RAM, the kernel at the next multiple of 2 MiB, the initrd half way
+ * into RAM (or 512 MiB behind the kernel), the device tree at the last multiple of 2 MiB below the
+ * end of RAM or 3 GiB, where 32-bit code finds it.
  */
 #include "hw/machine/riscv-boot.h"
 

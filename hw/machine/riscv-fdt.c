@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define LIST_MAX 2048
+#define LIST_MAX       2048
 #define PATH_MAX_BYTES 64
 
 /* Text that grows in a fixed place; too much is left out whole. */

@@ -136,10 +136,27 @@ static void pci(struct context *c)
     uint64_t high = c->virt->pci64_base;
     const uint32_t bus_range[] = {0, VIRT_ECAM_SIZE / (1 << 20) - 1};
     const uint32_t ranges[] = {
-        PCI_RANGE_IO, 0, 0, 0, VIRT_PIO, 0, VIRT_PIO_SIZE,
-        PCI_RANGE_MEM32, 0, VIRT_PCI, 0, VIRT_PCI, 0, VIRT_PCI_SIZE,
-        PCI_RANGE_MEM64, (uint32_t)(high >> 32), (uint32_t)high, (uint32_t)(high >> 32),
-        (uint32_t)high, (uint32_t)(VIRT_PCI64_SIZE >> 32), (uint32_t)VIRT_PCI64_SIZE,
+        PCI_RANGE_IO,
+        0,
+        0,
+        0,
+        VIRT_PIO,
+        0,
+        VIRT_PIO_SIZE,
+        PCI_RANGE_MEM32,
+        0,
+        VIRT_PCI,
+        0,
+        VIRT_PCI,
+        0,
+        VIRT_PCI_SIZE,
+        PCI_RANGE_MEM64,
+        (uint32_t)(high >> 32),
+        (uint32_t)high,
+        (uint32_t)(high >> 32),
+        (uint32_t)high,
+        (uint32_t)(VIRT_PCI64_SIZE >> 32),
+        (uint32_t)VIRT_PCI64_SIZE,
     };
     char path[PATH_SIZE];
 

@@ -77,8 +77,7 @@ static int add_swi(struct riscv_virt *virt, uint64_t base, bool sswi, char *erro
 {
     struct machine *machine = &virt->machine;
     struct aclint_swi *swi =
-        (struct aclint_swi *)machine_new_device(machine, &aclint_swi_type, NULL, error,
-                                                error_size);
+        (struct aclint_swi *)machine_new_device(machine, &aclint_swi_type, NULL, error, error_size);
     int err;
 
     if (!swi) {
@@ -97,9 +96,8 @@ static int add_swi(struct riscv_virt *virt, uint64_t base, bool sswi, char *erro
 static int add_timer(struct riscv_virt *virt, char *error, size_t error_size)
 {
     struct machine *machine = &virt->machine;
-    struct aclint_mtimer *mtimer =
-        (struct aclint_mtimer *)machine_new_device(machine, &aclint_mtimer_type, NULL, error,
-                                                   error_size);
+    struct aclint_mtimer *mtimer = (struct aclint_mtimer *)machine_new_device(
+        machine, &aclint_mtimer_type, NULL, error, error_size);
     int err;
 
     if (!mtimer) {
@@ -163,7 +161,8 @@ static int add_simple(struct riscv_virt *virt, char *error, size_t error_size)
     if (err) {
         return err;
     }
-    uart = (struct serial16550 *)machine_new_device(machine, &serial16550_type, NULL, error, error_size);
+    uart = (struct serial16550 *)machine_new_device(machine, &serial16550_type, NULL, error,
+                                                    error_size);
     if (!uart) {
         return -EINVAL;
     }
@@ -193,8 +192,8 @@ static int add_flash(struct riscv_virt *virt, unsigned bank, char *error, size_t
 {
     static const char *const names[MACHINE_FLASHES] = {"virt.flash0", "virt.flash1"};
     struct machine *machine = &virt->machine;
-    struct pflash_cfi01 *flash =
-        (struct pflash_cfi01 *)machine_new_device(machine, &pflash_cfi01_type, NULL, error, error_size);
+    struct pflash_cfi01 *flash = (struct pflash_cfi01 *)machine_new_device(
+        machine, &pflash_cfi01_type, NULL, error, error_size);
     int err;
 
     if (!flash) {
@@ -248,9 +247,8 @@ static int add_virtio_mmio(struct riscv_virt *virt, char *error, size_t error_si
     int err = 0;
 
     for (unsigned n = VIRT_MMIO_SLOTS; n-- > 0 && !err;) {
-        struct virtio_mmio *slot =
-            (struct virtio_mmio *)machine_new_device(machine, &virtio_mmio_type, NULL, error,
-                                                     error_size);
+        struct virtio_mmio *slot = (struct virtio_mmio *)machine_new_device(
+            machine, &virtio_mmio_type, NULL, error, error_size);
 
         if (!slot) {
             return -EINVAL;

@@ -18,33 +18,33 @@
 #include "hw/machine/machine.h"
 #include "hw/machine/riscv-boot.h"
 
-#define VIRT_MROM        0x1000
-#define VIRT_MROM_SIZE   0xf000
-#define VIRT_TEST        0x100000
-#define VIRT_RTC         0x101000
-#define VIRT_CLINT       0x2000000
-#define VIRT_CLINT_SIZE  0x10000
-#define VIRT_SSWI        0x2f00000
-#define VIRT_PIO         0x3000000
-#define VIRT_PIO_SIZE    0x10000
-#define VIRT_PLIC        0xc000000
-#define VIRT_PLIC_SIZE   0x600000
-#define VIRT_UART        0x10000000
-#define VIRT_MMIO        0x10001000
-#define VIRT_MMIO_SIZE   0x1000
-#define VIRT_FW_CFG      0x10100000
-#define VIRT_FLASH       0x20000000
-#define VIRT_FLASH_SIZE  0x2000000 /* of a bank */
-#define VIRT_ECAM        0x30000000
-#define VIRT_ECAM_SIZE   0x10000000
-#define VIRT_PCI         0x40000000
-#define VIRT_PCI_SIZE    0x40000000
-#define VIRT_RAM         UINT64_C(0x80000000)
-#define VIRT_PCI64_SIZE  (UINT64_C(16) << 30)
+#define VIRT_MROM       0x1000
+#define VIRT_MROM_SIZE  0xf000
+#define VIRT_TEST       0x100000
+#define VIRT_RTC        0x101000
+#define VIRT_CLINT      0x2000000
+#define VIRT_CLINT_SIZE 0x10000
+#define VIRT_SSWI       0x2f00000
+#define VIRT_PIO        0x3000000
+#define VIRT_PIO_SIZE   0x10000
+#define VIRT_PLIC       0xc000000
+#define VIRT_PLIC_SIZE  0x600000
+#define VIRT_UART       0x10000000
+#define VIRT_MMIO       0x10001000
+#define VIRT_MMIO_SIZE  0x1000
+#define VIRT_FW_CFG     0x10100000
+#define VIRT_FLASH      0x20000000
+#define VIRT_FLASH_SIZE 0x2000000 /* of a bank */
+#define VIRT_ECAM       0x30000000
+#define VIRT_ECAM_SIZE  0x10000000
+#define VIRT_PCI        0x40000000
+#define VIRT_PCI_SIZE   0x40000000
+#define VIRT_RAM        UINT64_C(0x80000000)
+#define VIRT_PCI64_SIZE (UINT64_C(16) << 30)
 
-#define VIRT_MMIO_SLOTS  8
-#define VIRT_SOURCES     95 /* of the PLIC; the device tree counts source 0 too */
-#define VIRT_PRIORITIES  7
+#define VIRT_MMIO_SLOTS 8
+#define VIRT_SOURCES    95 /* of the PLIC; the device tree counts source 0 too */
+#define VIRT_PRIORITIES 7
 
 /* Sources of the PLIC. */
 enum {
@@ -70,7 +70,5 @@ struct riscv_virt {
 
 /* The whole tree but for what depends on files: kernel command line and initrd. */
 int riscv_virt_fdt(struct riscv_virt *virt, struct fdt_tree *tree, char *error, size_t error_size);
-
-extern const struct machine_type riscv_virt_type;
 
 #endif
