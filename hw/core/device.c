@@ -122,12 +122,16 @@ static int check_bus(const struct hw_device *device, const struct hw_bus *bus, b
     if (type->bus && !bus) {
         return fail(device, -EINVAL, "there is no bus of type ", type->bus, error, error_size);
     }
-    if (bus && (!type->bus || strcmp(type->bus, bus->type->name) != 0)) {
+    if (bus && (type->bus ? strcmp(type->bus, bus->type->name) != 0 : !bus->type->board)) {
         return fail(device, -EINVAL, "cannot be plugged into a bus of type ", bus->type->name,
                     error, error_size);
     }
     if (bus && bus->parent && !bus->parent->realized) {
         return fail(device, -EINVAL, "its bus is not realized: ", bus->name, error, error_size);
+    }
+    if (bus && bus->type->single && bus->devices) {
+        return fail(device, -EINVAL, "there is a device on its bus already: ", bus->name, error,
+                    error_size);
     }
     if (hotplug && (!type->hotplug || (bus && !bus->type->hotplug))) {
         return fail(device, -EPERM, "cannot be plugged while the machine runs", "", error,

@@ -35,13 +35,16 @@ struct hw_bus_type {
     int (*plug)(struct hw_bus *bus, struct hw_device *device, char *error, size_t error_size);
     void (*unplug)(struct hw_bus *bus, struct hw_device *device);
     bool hotplug; /* devices may come and go while the machine runs */
+    bool board;   /* takes the devices whose type names no bus, and no others */
+    bool single;  /* has room for one device */
 };
 
 struct hw_device_type {
     const char *name; /* as -device has it */
-    const char *bus; /* name of the bus type it is plugged into; NULL: none, the machine wires it */
-    const char *help;                  /* one line */
-    size_t size;                       /* of the struct that begins with struct hw_device */
+    const char *bus;  /* name of the bus type it is plugged into; NULL: the board's own, the machine
+                         wires it */
+    const char *help; /* one line */
+    size_t size;      /* of the struct that begins with struct hw_device */
     const struct property *properties; /* offsets into that struct; may be NULL */
     const struct state_table *state;   /* of that struct; NULL: nothing survives */
     bool internal;                     /* made by machines, not by -device */
@@ -99,9 +102,10 @@ int hw_device_set(struct hw_device *device, const char *name, const char *value,
                   size_t error_size);
 
 /*
- * Plugs into a realized bus of the right type and realizes: -EINVAL when the bus is of another type
- * or missing, or a required property is not set; -EPERM when the machine runs (`hotplug`) and type
- * or bus do not allow it; else what plug() and realize() return. On error the device is as before.
+ * Plugs into a realized bus of the right type and realizes: -EINVAL when the bus is of another
+ * type, full or missing, or a required property is not set; -EPERM when the machine runs
+ * (`hotplug`) and type or bus do not allow it; else what plug() and realize() return. On error the
+ * device is as before.
  */
 int hw_device_realize(struct hw_device *device, struct hw_bus *bus, bool hotplug, char *error,
                       size_t error_size);
