@@ -61,10 +61,11 @@ struct jit_access {
     int32_t imm;  /* the value, where the register is JIT_NO_REG */
     uint8_t kind; /* enum jit_access_kind */
     uint8_t mem;  /* enum ir_mem, with IR_MS for loads */
-    uint8_t base, value, dest;
+    uint8_t base, index, scale; /* address: base + (index << scale) + disp */
+    uint8_t value, dest;
     uint8_t amo;  /* enum ir_amo */
     uint8_t wide; /* the result is 64 bits */
-    uint8_t pad;
+    uint8_t pad[3];
 };
 
 /* Where generated code finds things, as offsets from the start of the vCPU state. Handed in by the

@@ -282,14 +282,21 @@ bool tcg_slow(void *state, struct jit_host_regs *regs, const uint8_t *site)
     struct cpu *cpu = state;
     struct jit_access what;
     struct tcg_access a;
-    uint64_t result;
+    uint64_t address, result;
 
     memcpy(&what, site, sizeof(what));
+    address = (uint64_t)(int64_t)what.disp;
+    if (what.base != JIT_NO_REG) {
+        address += regs->gpr[what.base];
+    }
+    if (what.index != JIT_NO_REG) {
+        address += regs->gpr[what.index] << what.scale;
+    }
     a = (struct tcg_access){
         .kind = (enum jit_access_kind)what.kind,
         .size = (uint8_t)(1u << (what.mem & 7)),
         .amo = what.amo,
-        .address = regs->gpr[what.base] + (uint64_t)(int64_t)what.disp,
+        .address = address,
         .value =
             what.value == JIT_NO_REG ? (uint64_t)(int64_t)what.imm : host_reg(regs, what.value),
         .expected = regs->gpr[0],

@@ -290,7 +290,7 @@ struct x86_tlb {
 };
 void x86_tlb_temps(struct x86_compiler *c, struct x86_tlb *tlb);
 struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_access_kind kind,
-                             const struct ir_ins *ins, int base);
+                             const struct ir_ins *ins, struct x86_mem guest);
 void x86_tlb_end(struct x86_compiler *c, struct x86_tlb *tlb);
 bool x86_emit_fp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 /* Homes that x86_sync() has filled with arithmetic results get them as the guest may see them. Uses

@@ -86,7 +86,7 @@ static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     c->live_from = c->pos + 1;
     d = x86_def(c, ref);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_LOAD, ins, mem.base);
+        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_LOAD, ins, mem);
         tlb.access.dest = (uint8_t)d;
     } else {
         x86_mark_here(c);
@@ -136,7 +136,7 @@ static void emit_store(struct x86_compiler *c, const struct ir_ins *ins)
     }
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_STORE, ins, mem.base);
+        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_STORE, ins, mem);
         tlb.access.value = (uint8_t)from;
         tlb.access.imm = direct ? (int32_t)constant : 0;
     } else {
@@ -216,7 +216,7 @@ static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_in
     }
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_AMO, ins, mem.base);
+        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_AMO, ins, mem);
         tlb.access.value = (uint8_t)y;
         tlb.access.dest = RAX;
     } else {
@@ -281,7 +281,7 @@ static void emit_amo(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     x86_load_value(c, value, d);
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_AMO, ins, mem.base);
+        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_AMO, ins, mem);
         tlb.access.value = (uint8_t)d;
         tlb.access.dest = (uint8_t)d;
     } else {
@@ -317,7 +317,7 @@ static void emit_cas(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     x86_load_value(c, expected, RAX);
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_CAS, ins, mem.base);
+        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_CAS, ins, mem);
         tlb.access.value = (uint8_t)z;
         tlb.access.dest = RAX;
     } else {
