@@ -14,6 +14,9 @@
  */
 int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t error_size);
 
+/* The same for full-system emulation: models have their privileged extensions. */
+int rv_model_parse_system(struct rv_ext_set *set, const char *spec, char *error, size_t error_size);
+
 /* A line for each model and extension. */
 void rv_model_list(void (*line)(void *opaque, const char *text), void *opaque);
 
