@@ -56,7 +56,7 @@ static void reset(struct cpu *cpu, uint64_t pc)
         .pmtimer = s->pmtimer,
         .priv = RV_PRIV_M,
         .misa = misa(&rv->ext),
-        .mstatus = rv_has(&rv->ext, RV_EXT_u) ? RV_MSTATUS_XL64 : 0,
+        .mstatus = rv_has(&rv->ext, RV_EXT_u) ? RV_MSTATUS_XL64 : RV_MSTATUS_MPP,
     };
 
     cpu->ops->reset(cpu);

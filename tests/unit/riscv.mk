@@ -7,6 +7,8 @@ unit-libs-riscv-insn := riscv cpu mem jit util
 unit-libs-riscv-disas := riscv cpu mem jit util
 
 # The privileged architecture.
-unit-tests += riscv-pmp riscv-mmu
+unit-tests += riscv-pmp riscv-mmu riscv-trap riscv-priv
 unit-libs-riscv-pmp := riscv cpu mem jit util
 unit-libs-riscv-mmu := riscv cpu mem jit util
+unit-libs-riscv-trap := riscv cpu mem jit util
+unit-libs-riscv-priv := riscv cpu mem jit util
