@@ -64,8 +64,9 @@ struct jit_access {
     uint8_t base, index, scale; /* address: base + (index << scale) + disp */
     uint8_t value, dest;
     uint8_t amo;  /* enum ir_amo */
-    uint8_t wide; /* the result is 64 bits */
-    uint8_t pad[3];
+    uint8_t wide;  /* the result is 64 bits */
+    uint8_t clear; /* a register that becomes 0, or JIT_NO_REG */
+    uint8_t pad[2];
 };
 
 /* Where generated code finds things, as offsets from the start of the vCPU state. Handed in by the
