@@ -5,3 +5,8 @@ unit-libs-riscv-model := riscv cpu mem jit util
 unit-libs-riscv-decode := riscv cpu mem jit util
 unit-libs-riscv-insn := riscv cpu mem jit util
 unit-libs-riscv-disas := riscv cpu mem jit util
+
+# The privileged architecture.
+unit-tests += riscv-pmp riscv-mmu
+unit-libs-riscv-pmp := riscv cpu mem jit util
+unit-libs-riscv-mmu := riscv cpu mem jit util
