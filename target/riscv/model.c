@@ -303,3 +303,99 @@ void rv_model_list(void (*line)(void *opaque, const char *text), void *opaque)
         line(opaque, text);
     }
 }
+
+/* ---- names for the device tree --------------------------------------------------------------- */
+
+/* Not named there: privileges, what mmu-type says, and what is no extension of the manual's. */
+static bool is_named(enum rv_ext ext)
+{
+    switch (ext) {
+    case RV_EXT_sm1p12:
+    case RV_EXT_s:
+    case RV_EXT_u:
+    case RV_EXT_sv39:
+    case RV_EXT_sv48:
+    case RV_EXT_sv57:
+    case RV_EXT_pmp:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/*
+ * "... single-letter extensions [in canonical order] ... [then] Z extensions ... ordered first by
+ * category [their second letter, in that order], then alphabetically ... [then] supervisor-level
+ * extensions ... alphabetically"
+ */
+static int order(const char *name)
+{
+    static const char letters[] = "imafdqlcbkjtpvnh";
+    bool single = name[1] == 0;
+    const char *at = strchr(letters, single ? name[0] : name[1]);
+    int category = at ? (int)(at - letters) : (int)sizeof(letters);
+
+    if (single) {
+        return category;
+    }
+    return name[0] == 'z' ? 100 + category : 200;
+}
+
+/* The named extensions of the set, sorted; returns how many. */
+static unsigned sorted(const struct rv_ext_set *set, const char *names[RV_EXT_COUNT])
+{
+    unsigned count = 0;
+
+    for (unsigned ext = 0; ext < RV_EXT_COUNT; ext++) {
+        const char *name = extensions[ext].name;
+        unsigned at = count;
+        if (!rv_has(set, (enum rv_ext)ext) || !is_named((enum rv_ext)ext)) {
+            continue;
+        }
+        while (at && (order(name) < order(names[at - 1]) ||
+                      (order(name) == order(names[at - 1]) && strcmp(name, names[at - 1]) < 0))) {
+            names[at] = names[at - 1];
+            at--;
+        }
+        names[at] = name;
+        count++;
+    }
+    return count;
+}
+
+size_t rv_model_isa(const struct rv_ext_set *set, char *text, size_t size)
+{
+    const char *names[RV_EXT_COUNT];
+    unsigned count = sorted(set, names);
+    size_t used = (size_t)snprintf(text, size, "rv64");
+
+    for (unsigned n = 0; n < count; n++) {
+        size_t at = used < size ? used : size;
+        used += (size_t)snprintf(text + at, size - at, "%s%s", names[n][1] ? "_" : "", names[n]);
+    }
+    return used + 1;
+}
+
+size_t rv_model_isa_list(const struct rv_ext_set *set, char *list, size_t size)
+{
+    const char *names[RV_EXT_COUNT];
+    unsigned count = sorted(set, names);
+    size_t used = 0;
+
+    for (unsigned n = 0; n < count; n++) {
+        size_t length = strlen(names[n]) + 1;
+        if (length <= size && used <= size - length) {
+            memcpy(list + used, names[n], length);
+        }
+        used += length;
+    }
+    return used;
+}
+
+const char *rv_model_mmu_type(const struct rv_ext_set *set)
+{
+    return rv_has(set, RV_EXT_sv57)   ? "riscv,sv57"
+           : rv_has(set, RV_EXT_sv48) ? "riscv,sv48"
+           : rv_has(set, RV_EXT_sv39) ? "riscv,sv39"
+                                      : "riscv,none";
+}
