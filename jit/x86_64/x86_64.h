@@ -27,6 +27,9 @@ struct jit_x86_hooks {
      * id, NULL to leave for the run loop. */
     const void *(*lookup)(void *state, uint64_t pc);
     const void *(*link)(void *state, uint32_t link);
+    /* For JIT_THUNK_CALL, likewise; NULL leaves with the exit_reason that is set then. May be NULL
+     * where no reason goes there. */
+    const void *(*call)(void *state);
     uint32_t pc_offset;
     uint32_t reason_poll;   /* exit_reason of a fired exit check */
     uint32_t reason_lookup; /* exit_reason when lookup or link returned NULL; pc is set */
