@@ -165,13 +165,3 @@ struct mem_ram *objects_memory(const char *id)
 
     return object ? object->memory : NULL;
 }
-
-void objects_destroy(void)
-{
-    while (first) {
-        struct object *next = first->next;
-
-        free_object(first);
-        first = next;
-    }
-}

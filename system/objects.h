@@ -10,6 +10,4 @@ int objects_create(const struct system_options *options, char *error, size_t err
 /* The memory of an object; no reference. NULL: there is no memory object of that id. */
 struct mem_ram *objects_memory(const char *id);
 
-void objects_destroy(void);
-
 #endif

@@ -267,24 +267,14 @@ static void construct(struct session *s)
     }
 }
 
+/* What has an effect outside of the process; memory is the host's to take back. */
 static void destruct(struct session *s)
 {
-    struct mem_ram *ram = s->machine->ram_block;
-    struct cpu **cpus = s->machine->cpus;
-    unsigned count = s->machine->smp.cpus;
-
-    machine_destroy(s->machine);
-    for (unsigned n = 0; n < count; n++) {
-        s->accel->cpu_destroy(cpus[n]);
-    }
-    free(cpus);
-    mem_ram_unref(ram);
+    machine_remove_devices(s->machine);
     drives_close();
     net_destroy_all();
-    objects_destroy();
     chardev_destroy_all();
     daemon_end();
-    free(s->globals);
 }
 
 int system_main(const struct system_target *target, int argc, char **argv)
