@@ -64,8 +64,9 @@ struct jit_access {
     uint8_t base, index, scale; /* address: base + (index << scale) + disp */
     uint8_t value, dest;
     uint8_t amo;  /* enum ir_amo */
-    uint8_t wide; /* the result is 64 bits */
-    uint8_t pad[3];
+    uint8_t wide;  /* the result is 64 bits */
+    uint8_t clear; /* a register that becomes 0, or JIT_NO_REG */
+    uint8_t pad[2];
 };
 
 /* Where generated code finds things, as offsets from the start of the vCPU state. Handed in by the
@@ -83,6 +84,7 @@ struct jit_layout {
     uint32_t tlb_mask;    /* 8 bytes, see jit_tlb_offset() */
     bool paged; /* a direct jump that leaves the unit's page goes through the jump cache, as the
                    target page may be another one in another address space */
+    uint32_t call_reason; /* exit_loop with this reason goes by JIT_THUNK_CALL; 0: none does */
 };
 
 /* exit_reason while a helper runs that may fault on guest memory; the accelerator's handler asks
@@ -94,6 +96,7 @@ enum jit_thunk {
     JIT_THUNK_ENTER, /* C: void enter(void *state, const void *code); returns when a unit leaves for
                         the run loop */
     JIT_THUNK_EXIT,  /* state is complete in pins and homes; exit_reason and pc are set */
+    JIT_THUNK_CALL,  /* as EXIT, but what the reason asks for may be done here, and control go on */
     JIT_THUNK_LINK,  /* eax = link id: a direct jump whose target is not known yet */
     JIT_THUNK_LOOKUP, /* rax = guest pc: not in the jump cache */
     JIT_THUNK_MISS,  /* rax = guest pc: return that doesn't match the shadow stack: empties it, then

@@ -233,6 +233,7 @@ void tcg_reset_locked(void)
         tcg_forget_jumps(cpu);
     }
     tcg.full = false;
+    atomic_fetch_add(&tcg.epoch, 1);
     tcg.stats.cache_resets++;
 }
 

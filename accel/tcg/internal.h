@@ -27,6 +27,7 @@ struct mem_ram;
 enum {
     TCG_EXIT_LOOKUP = CPU_EXIT_COUNT, /* find the unit of the pc in the state */
     TCG_EXIT_POLL,                    /* an exit check has fired */
+    TCG_STAY_SYSCALL,                 /* counted like them: a system call in hook_call() */
     TCG_EXIT_COUNT
 };
 
@@ -116,7 +117,8 @@ struct tcg_cpu {
     X(CPU_EXIT_HALT, exits_halt, "exits: waiting for an interrupt")    \
     X(CPU_EXIT_TRAP, exits_trap, "exits: traps taken by helpers")      \
     X(TCG_EXIT_LOOKUP, exits_lookup, "exits: no unit to go on with")   \
-    X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")
+    X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")          \
+    X(TCG_STAY_SYSCALL, syscalls_inside, "system calls made without an exit")
 
 struct tcg_stats {
 #define X(name, help) uint64_t name;
@@ -157,8 +159,9 @@ struct tcg {
     struct tcg_link *links;
     uint32_t link_count, link_cap;
     struct tcg_cpu *cpus;
-    _Atomic bool stop; /* everybody must leave generated code: a reset is under way */
-    bool full;         /* the code buffer had no room */
+    _Atomic uint32_t epoch; /* counts when code that was left may not be gone back to */
+    _Atomic bool stop;      /* everybody must leave generated code: a reset is under way */
+    bool full;              /* the code buffer had no room */
 
     struct ir_builder builder;
     struct ir_unit unit; /* being translated */

@@ -306,6 +306,9 @@ bool tcg_slow(void *state, struct jit_host_regs *regs, const uint8_t *site)
         recover(cpu, regs, site, what.mark);
         return false;
     }
+    if (what.clear != JIT_NO_REG) {
+        regs->gpr[what.clear] = 0;
+    }
     if (what.dest == JIT_NO_REG) {
         return true;
     }

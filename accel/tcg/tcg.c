@@ -143,6 +143,54 @@ static const void *hook_link(void *state, uint32_t number)
     return code;
 }
 
+/* The vCPU may look at units and run their code, until in_code is false again. */
+void tcg_begin_code(struct tcg_cpu *self)
+{
+    for (;;) {
+        atomic_store(&self->in_code, true);
+        if (!atomic_load(&tcg.stop)) {
+            return;
+        }
+        atomic_store(&self->in_code, false);
+        while (atomic_load(&tcg.stop)) {
+            sched_yield();
+        }
+    }
+}
+
+/*
+ * A system call, made here so that the guest's returns behind it still find their way on the shadow
+ * stack. Like in the run loop the vCPU counts as outside of generated code while the call takes,
+ * and it may take for ever; if code was given back meanwhile, the way on is that by the run loop.
+ */
+static const void *hook_call(void *state)
+{
+    struct cpu *cpu = state;
+    struct tcg_cpu *self = cpu->accel;
+    uint64_t depth = cpu->normal_stack_limit + SHADOW_STACK_SIZE / 2, pc, mode = cpu->mode;
+    uint32_t epoch = atomic_load(&tcg.epoch);
+    struct cpu_jump *jump;
+    bool go_on;
+
+    if ((uint64_t)__builtin_frame_address(0) < depth || log_enabled(LOG_NOCHAIN)) {
+        return NULL;
+    }
+    tcg_count_exit(self, TCG_STAY_SYSCALL);
+    atomic_store_explicit(&self->in_code, false, memory_order_release);
+    cpu->ops->save_fpu(cpu);
+    go_on = tcg.config.syscall(cpu);
+    cpu->ops->load_fpu(cpu);
+    tcg_begin_code(self);
+    cpu->exit_reason = go_on ? CPU_EXIT_NONE : CPU_EXIT_KICK;
+    if (!go_on || atomic_load(&cpu->kicked) || atomic_load(&tcg.epoch) != epoch ||
+        cpu->mode != mode) {
+        return NULL;
+    }
+    pc = tcg_pc(cpu);
+    jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    return __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc ? jump->code : hook_lookup(state, pc);
+}
+
 static void fill_layout(struct jit_layout *layout, const struct tcg_config *config)
 {
     *layout = (struct jit_layout){
@@ -159,6 +207,7 @@ static void fill_layout(struct jit_layout *layout, const struct tcg_config *conf
         .host_sp = offsetof(struct cpu, host_sp),
         .spill = offsetof(struct cpu, spill),
         .spill_slots = CPU_SPILL_SLOTS - 1,
+        .call_reason = config->syscall && tcg.options.syscall ? CPU_EXIT_SYSCALL : 0,
     };
 }
 
@@ -210,6 +259,7 @@ static void set_target(const struct cpu_target_ops *ops)
         .lookup = hook_lookup,
         .link = hook_link,
         .slow = tcg.system ? tcg.system->slow : NULL,
+        .call = tcg.layout.call_reason ? hook_call : NULL,
         .pc_offset = ops->pc_offset,
         .reason_poll = TCG_EXIT_POLL,
         .reason_lookup = TCG_EXIT_LOOKUP,
@@ -346,20 +396,6 @@ void tcg_reset_cache(struct tcg_cpu *self)
     lock_release(&tcg.lock);
 }
 
-void tcg_begin_code(struct tcg_cpu *self)
-{
-    for (;;) {
-        atomic_store(&self->in_code, true);
-        if (!atomic_load(&tcg.stop)) {
-            return;
-        }
-        atomic_store(&self->in_code, false);
-        while (atomic_load(&tcg.stop)) {
-            sched_yield();
-        }
-    }
-}
-
 bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
 {
     /* an exit check fires for a kick, which is counted where it is taken, or for depth */
@@ -493,6 +529,7 @@ void tcg_fork_child(struct cpu *self)
     tcg.cpus = self->accel;
     tcg.cpus->next = NULL;
     atomic_store(&tcg.stop, false);
+    atomic_fetch_add(&tcg.epoch, 1);
     if (!tcg.interp) {
         int error = tcg_buffer_fork_child();
 

@@ -78,7 +78,7 @@ struct machine *machine_create(const struct machine_type *type)
     return machine;
 }
 
-void machine_destroy(struct machine *machine)
+void machine_remove_devices(struct machine *machine)
 {
     while (machine->bus.devices) {
         struct hw_device *last = machine->bus.devices;
@@ -88,16 +88,6 @@ void machine_destroy(struct machine *machine)
         }
         hw_device_destroy(last);
     }
-    if (machine->ram.initialised) {
-        mem_region_retire(&machine->ram, NULL, NULL);
-    }
-    mem_space_destroy(&machine->memory);
-    epoch_wait(&mem_epoch);
-    loader_free(&machine->blobs);
-    property_clear(machine_properties, machine);
-    property_clear(machine->type->properties, machine);
-    free(machine->cpu_inputs);
-    free(machine);
 }
 
 int machine_set_property(struct machine *machine, const char *name, const char *value, char *error,

@@ -114,8 +114,9 @@ const struct machine_type *machine_type_at(unsigned n);
 /* A machine with its properties' defaults and an empty memory; NULL when out of memory. */
 struct machine *machine_create(const struct machine_type *type);
 
-/* Frees a machine whose vCPUs are gone: devices first, last made first. */
-void machine_destroy(struct machine *machine);
+/* At the end of the process: ends all devices, last made first, so that the host's ends of them may
+ * go. vCPUs have ended; memory stays, for the accelerator listens to it. */
+void machine_remove_devices(struct machine *machine);
 
 /* Sets a property of the type, or one that all machines have. Errors as property_set(). */
 int machine_set_property(struct machine *machine, const char *name, const char *value, char *error,

@@ -10,83 +10,20 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #define LIST_MAX       2048
 #define PATH_MAX_BYTES 64
 
-/* Text that grows in a fixed place; too much is left out whole. */
-struct list {
-    char text[LIST_MAX];
-    size_t size;
-};
-
-static void append(struct list *list, const char *text, size_t size)
-{
-    if (size <= sizeof(list->text) - list->size) {
-        memcpy(list->text + list->size, text, size);
-        list->size += size;
-    }
-}
-
-/*
- * The canonical order of names (ISA manual, "ISA Extension Naming Conventions"): single letters,
- * then those that begin with z by their second letter's order, then s, by alphabet within.
- */
-static unsigned rank(const char *name)
-{
-    static const char order[] = "iemafdqlcbkjtpvh";
-    const char *letter = strchr(order, name[1] && name[0] == 'z' ? name[1] : name[0]);
-    unsigned place = letter ? (unsigned)(letter - order) : (unsigned)sizeof(order);
-
-    if (!name[1]) {
-        return place;
-    }
-    return name[0] == 'z' ? 100 + place : 200;
-}
-
-static int compare(const void *a, const void *b)
-{
-    const char *first = *(const char *const *)a, *second = *(const char *const *)b;
-    unsigned x = rank(first), y = rank(second);
-
-    return x != y ? (x > y) - (x < y) : strcmp(first, second);
-}
-
-/* Suites are named by their parts, and counters of which nobody says anything are not named. */
-static unsigned list_extensions(const struct riscv_cpu *cpu, const char *names[RV_EXT_COUNT])
-{
-    unsigned count = 0;
-
-    for (unsigned ext = 0; ext < RV_EXT_COUNT; ext++) {
-        if (rv_has(&cpu->ext, (enum rv_ext)ext)) {
-            names[count++] = rv_ext_name((enum rv_ext)ext);
-        }
-    }
-    qsort(names, count, sizeof(names[0]), compare);
-    return count;
-}
-
 static void describe_isa(const struct riscv_cpu *cpu, struct fdt_tree *tree, const char *path)
 {
-    const char *names[RV_EXT_COUNT];
-    unsigned count = list_extensions(cpu, names);
-    struct list isa = {.size = 0}, extensions = {.size = 0};
+    char text[LIST_MAX];
+    size_t size = rv_model_isa_list(&cpu->ext, text, sizeof(text));
 
-    append(&isa, "rv64", 4);
-    for (unsigned i = 0; i < count; i++) {
-        size_t length = strlen(names[i]);
-
-        if (length > 1) {
-            append(&isa, "_", 1);
-        }
-        append(&isa, names[i], length);
-        append(&extensions, names[i], length + 1);
-    }
-    append(&isa, "", 1);
-    fdt_tree_bytes(tree, path, "riscv,isa-extensions", extensions.text, extensions.size);
+    fdt_tree_bytes(tree, path, "riscv,isa-extensions", text,
+                   size < sizeof(text) ? size : sizeof(text));
     fdt_tree_string(tree, path, "riscv,isa-base", "rv64i");
-    fdt_tree_bytes(tree, path, "riscv,isa", isa.text, isa.size);
+    (void)rv_model_isa(&cpu->ext, text, sizeof(text));
+    fdt_tree_string(tree, path, "riscv,isa", text);
 }
 
 static void describe_hart(struct machine *machine, struct fdt_tree *tree, unsigned hart,
@@ -105,7 +42,7 @@ static void describe_hart(struct machine *machine, struct fdt_tree *tree, unsign
 
     snprintf(path, sizeof(path), "/cpus/cpu@%x", hart);
     fdt_tree_node(tree, path);
-    fdt_tree_string(tree, path, "mmu-type", "riscv,sv57");
+    fdt_tree_string(tree, path, "mmu-type", rv_model_mmu_type(&cpu->ext));
     describe_isa(cpu, tree, path);
     for (unsigned i = 0; i < sizeof(blocks) / sizeof(blocks[0]); i++) {
         if (rv_has(&cpu->ext, blocks[i].ext)) {

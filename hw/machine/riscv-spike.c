@@ -148,8 +148,6 @@ static int add_htif(struct riscv_spike *spike, char *error, size_t error_size)
     if (!htif) {
         return -EINVAL;
     }
-    htif->tohost_address = spike->tohost;
-    htif->fromhost_address = spike->fromhost;
     htif->chr = machine->serials[0];
     htif->memory = &machine->memory;
     err = machine_add_device(machine, &htif->device, error, error_size);

@@ -32,13 +32,6 @@ struct block_core; /* what the core keeps with a node */
 
 /* ---- the graph ------------------------------------------------------------------------------- */
 
-/* Who may do what with a node; the bits of image locks too, so they are QEMU's. */
-#define BLOCK_PERM_READ            1u /* what is read is consistent */
-#define BLOCK_PERM_WRITE           2u
-#define BLOCK_PERM_WRITE_UNCHANGED 4u /* writes that do not change what is read */
-#define BLOCK_PERM_RESIZE          8u
-#define BLOCK_PERM_ALL             15u
-
 enum block_role {
     BLOCK_ROLE_FILE,     /* holds a format's metadata and, if nothing else does, its data */
     BLOCK_ROLE_DATA,     /* holds data only (qcow2's data-file) */
@@ -64,11 +57,12 @@ struct block_node {
     struct block_child *backing; /* or NULL */
 
     const char *filename; /* for messages and relative names; never NULL */
-    bool readonly;
-    bool discard_unmap; /* discard=unmap: pass discards on */
-    bool direct;        /* cache.direct: around the host's page cache */
-    bool no_flush;      /* cache.no-flush: file drivers ignore flushes */
-    bool no_io;         /* opened for looking only: no lock, no repair, no secret needed */
+    bool readonly;        /* open() may set it if auto_readonly */
+    bool auto_readonly;   /* rather read-only than not at all */
+    bool discard_unmap;   /* discard=unmap: pass discards on */
+    bool direct;          /* cache.direct: around the host's page cache */
+    bool no_flush;        /* cache.no-flush: file drivers ignore flushes */
+    bool no_io;           /* opened for looking only: no lock, no repair, no secret needed */
 
     /* Set by open(), the size also by writes that grow and by truncate(). */
     uint64_t size;      /* read and written atomically (block_set_size()) */

@@ -132,6 +132,15 @@ struct x86_compiler {
     struct fixup *pending; /* jumps to blocks */
     uint32_t pending_count, pending_cap;
 
+    /* emit-tlb.c: what the last probe has found serves further accesses through the same base */
+    struct {
+        int reg; /* holds the addend, or 0 if the probe failed; REG_NONE: nothing is remembered */
+        ir_ref base;
+        int32_t first, last; /* displacements from the first byte to the last that are good */
+        bool store;          /* and for stores as well */
+    } page;
+    uint32_t at; /* index into seq of the op being emitted */
+
     ir_ref saved_owner[REG_COUNT]; /* of the main line while a cold block is emitted */
     ir_ref saved_map[IR_MAX_GLOBALS];
     uint32_t saved_locked;
@@ -279,19 +288,35 @@ void x86_join_end(struct x86_compiler *c);
 /* emit-*.c: one family of ops each; false if the op is not theirs. */
 bool x86_emit_int(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 bool x86_emit_mem(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
-/* emit-tlb.c: JIT_MEM_TLB. Before: operands and temporaries are in registers; then x86_mark(), and
- * the result's register. begin emits the probe and returns the operand, of an address that is
- * `base`
- * + offset; end, right behind the code that does the access, the slow way around it. */
+/*
+ * emit-tlb.c: JIT_MEM_TLB. prepare, before operands are brought into registers; temps, when they
+ * are; then x86_mark(), and the result's register. begin emits the probe of a guest address and
+ * returns the host operand; end, right behind the code that does the access, the slow way around
+ * it.
+ */
 struct x86_tlb {
-    int page, entry; /* temporaries */
-    uint32_t slow;   /* displacement of the jump */
+    struct x86_parts parts;
+    int32_t size;
+    bool store;           /* the page must be good for stores */
+    bool cached;          /* the page is known from an earlier probe */
+    bool group;           /* the probe is to serve several accesses */
+    int32_t first, last;  /* of the group */
+    int page, entry;      /* temporaries */
+    uint32_t slow, cross; /* displacements of jumps; cross: 0 if none */
     struct jit_access access;
 };
+void x86_tlb_prepare(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_access_kind kind,
+                     const struct ir_ins *ins);
 void x86_tlb_temps(struct x86_compiler *c, struct x86_tlb *tlb);
-struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_access_kind kind,
-                             const struct ir_ins *ins, struct x86_mem guest);
+struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, struct x86_mem guest);
 void x86_tlb_end(struct x86_compiler *c, struct x86_tlb *tlb);
+/* A register gets another content: nothing is remembered in it any more. */
+static inline void x86_tlb_lose(struct x86_compiler *c, int reg)
+{
+    if (c->page.reg == reg && !c->in_cold) {
+        c->page.reg = REG_NONE;
+    }
+}
 bool x86_emit_fp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 /* Homes that x86_sync() has filled with arithmetic results get them as the guest may see them. Uses
  * vector registers that hold nothing which memory has not. */

@@ -310,7 +310,8 @@ static void exit_loop(struct x86_compiler *c, const struct ir_ins *ins)
     }
     x86_store(c->a, true, RAX, pc);
     x86_store_imm(c->a, false, ins->aux, x86_state(c, c->layout->exit_reason));
-    x86_jump_thunk(c, JIT_THUNK_EXIT);
+    x86_jump_thunk(c, ins->aux && ins->aux == c->layout->call_reason ? JIT_THUNK_CALL
+                                                                     : JIT_THUNK_EXIT);
 }
 
 bool x86_emit_exit(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)

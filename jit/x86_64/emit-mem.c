@@ -72,10 +72,14 @@ static bool behind_tlb(const struct x86_compiler *c)
 static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
     struct x86_parts parts = x86_parts(c, x86_resolve(c, ins->a), ins->imm);
-    struct x86_mem mem = guest_mem(c, ins->a, ins->imm);
+    struct x86_mem mem;
     struct x86_tlb tlb;
     int d;
 
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_LOAD, ins);
+    }
+    mem = guest_mem(c, ins->a, ins->imm);
     if (behind_tlb(c)) {
         x86_tlb_temps(c, &tlb);
     }
@@ -86,7 +90,7 @@ static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     c->live_from = c->pos + 1;
     d = x86_def(c, ref);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_LOAD, ins, mem);
+        mem = x86_tlb_begin(c, &tlb, mem);
         tlb.access.dest = (uint8_t)d;
     } else {
         x86_mark_here(c);
@@ -124,19 +128,26 @@ static void store_const(struct x86_compiler *c, int32_t imm, struct x86_mem mem,
 static void emit_store(struct x86_compiler *c, const struct ir_ins *ins)
 {
     ir_ref value = x86_resolve(c, ins->b);
-    struct x86_mem mem = guest_mem(c, ins->a, ins->imm);
+    struct x86_mem mem;
     struct x86_tlb tlb;
     int64_t constant;
     bool direct = x86_const(c, value, &constant) && ir_type_is_int(x86_ins(c, ins->b)->type) &&
                   (constant == (int32_t)constant || (ins->cc < IR_M64 && !behind_tlb(c)));
-    int from = direct ? (int)JIT_NO_REG : x86_use(c, value);
+    int from = JIT_NO_REG;
 
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_STORE, ins);
+    }
+    mem = guest_mem(c, ins->a, ins->imm);
+    if (!direct) {
+        from = x86_use(c, value);
+    }
     if (behind_tlb(c)) {
         x86_tlb_temps(c, &tlb);
     }
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_STORE, ins, mem);
+        mem = x86_tlb_begin(c, &tlb, mem);
         tlb.access.value = (uint8_t)from;
         tlb.access.imm = direct ? (int32_t)constant : 0;
     } else {
@@ -196,6 +207,9 @@ static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_in
 
     x86_use(c, x86_resolve(c, ins->a));
     x86_use(c, value);
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_AMO, ins);
+    }
     x86_take(c, RAX);
     mem = guest_mem(c, ins->a, ins->imm);
     y = x86_use(c, value);
@@ -216,7 +230,7 @@ static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_in
     }
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_AMO, ins, mem);
+        mem = x86_tlb_begin(c, &tlb, mem);
         tlb.access.value = (uint8_t)y;
         tlb.access.dest = RAX;
     } else {
@@ -272,6 +286,9 @@ static void emit_amo(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
         emit_amo_loop(c, ref, ins, w);
         return;
     }
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_AMO, ins);
+    }
     mem = guest_mem(c, ins->a, ins->imm);
     x86_use(c, value);
     d = x86_temp(c, false);
@@ -281,7 +298,7 @@ static void emit_amo(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     x86_load_value(c, value, d);
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_AMO, ins, mem);
+        mem = x86_tlb_begin(c, &tlb, mem);
         tlb.access.value = (uint8_t)d;
         tlb.access.dest = (uint8_t)d;
     } else {
@@ -308,6 +325,9 @@ static void emit_cas(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
 
     x86_use(c, x86_resolve(c, ins->a));
     x86_use(c, desired);
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_CAS, ins);
+    }
     x86_take(c, RAX);
     mem = guest_mem(c, ins->a, ins->imm);
     z = x86_use(c, desired);
@@ -317,7 +337,7 @@ static void emit_cas(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     x86_load_value(c, expected, RAX);
     x86_mark(c);
     if (behind_tlb(c)) {
-        mem = x86_tlb_begin(c, &tlb, JIT_ACCESS_CAS, ins, mem);
+        mem = x86_tlb_begin(c, &tlb, mem);
         tlb.access.value = (uint8_t)z;
         tlb.access.dest = RAX;
     } else {

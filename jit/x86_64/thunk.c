@@ -74,8 +74,8 @@ static void leave(struct thunks *t)
 }
 
 /* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the
- * run loop. */
-static void resolve(struct thunks *t, const void *hook, uint32_t out)
+ * run loop, with the reason if that is not 0. */
+static void resolve(struct thunks *t, const void *hook, uint32_t out, uint32_t reason)
 {
     struct x86_asm *a = &t->a;
     uint32_t found;
@@ -85,7 +85,9 @@ static void resolve(struct thunks *t, const void *hook, uint32_t out)
     x86_rr(a, 0xff, false, 2, RAX);
     x86_rr(a, 0x85, true, RAX, RAX);
     found = x86_jcc(a, X86_NE);
-    x86_store_imm(a, false, (int32_t)t->hooks->reason_lookup, state(t, t->layout->exit_reason));
+    if (reason) {
+        x86_store_imm(a, false, (int32_t)reason, state(t, t->layout->exit_reason));
+    }
     x86_patch(a, x86_jmp(a), out);
     x86_patch(a, found, a->size);
     move_pins(t, false);
@@ -174,7 +176,13 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     offset[JIT_THUNK_LINK] = a->size;
     move_pins(&t, true);
     x86_mov_rr(a, false, RSI, RAX);
-    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT]);
+    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+
+    offset[JIT_THUNK_CALL] = a->size;
+    if (hooks->call) {
+        move_pins(&t, true);
+        resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT], 0);
+    }
 
     offset[JIT_THUNK_MISS] = a->size;
     x86_load(a, true, RSP, state(&t, layout->host_sp));
@@ -191,7 +199,7 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     move_pins(&t, true);
     x86_store(a, true, RAX, state(&t, hooks->pc_offset));
     x86_mov_rr(a, true, RSI, RAX);
-    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT]);
+    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
 
     offset[JIT_THUNK_SLOW] = a->size;
     if (layout->memory == JIT_MEM_TLB) {

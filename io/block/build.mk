@@ -1,0 +1,20 @@
+# Block nodes and their drivers; part of the system emulator.
+
+ifeq ($(CONFIG_SYSTEM),yes)
+src-io += io/block/drivers.c
+src-io += io/block/file-lock.c
+src-io += io/block/file.c
+src-io += io/block/host-device.c
+src-io += io/block/io.c
+src-io += io/block/node.c
+src-io += io/block/open.c
+src-io += io/block/options.c
+src-io += io/block/perm.c
+src-io += io/block/range-lock.c
+src-io += io/block/raw.c
+src-io += io/block/request.c
+src-io += io/block/uring.c
+src-io += io/block/vec.c
+cflags-io/block/options.c := $(JANSSON_CFLAGS)
+cflags-io/block/uring.c := $(URING_CFLAGS)
+endif
