@@ -1,6 +1,10 @@
 /*
  * Finding, linking and dropping units.
+ *
+ * The tables by pc and by page start small, so that a short program touches little memory, and are
+ * doubled as units become more.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -9,12 +13,28 @@
 #include "mem/guest.h"
 #include "mem/types.h"
 
-enum { MAX_UNITS = 1 << 24 };
+enum {
+    MAX_UNITS = 1 << 24,
+    FIRST_HASH_BITS = 9,
+    PAGE_LISTS = 3, /* log2 of units per list of a page */
+};
 
 /* Units in the order of their code. Reserved once, so that a signal handler may search while
  * another thread appends. */
 static struct tcg_unit **by_code;
 static _Atomic uint32_t by_code_count;
+
+static void make_tables(unsigned bits)
+{
+    tcg.hash_bits = bits;
+    tcg.hash = calloc(1u << bits, sizeof(*tcg.hash));
+    tcg.pages = calloc(1u << (bits - PAGE_LISTS), sizeof(*tcg.pages));
+    tcg.live_units = 0;
+    if (!tcg.hash || !tcg.pages) {
+        fputs("tinamou: out of memory\n", stderr);
+        abort();
+    }
+}
 
 void tcg_cache_init(void)
 {
@@ -24,12 +44,13 @@ void tcg_cache_init(void)
         abort();
     }
     arena_init(&tcg.arena, 256 * 1024);
+    make_tables(FIRST_HASH_BITS);
 }
 
 static unsigned hash_of(uint64_t pc, uint64_t mode)
 {
     uint64_t h = (pc >> 1) * 0x9e3779b97f4a7c15u ^ mode * 0xc2b2ae3d27d4eb4fu;
-    return h >> (64 - TCG_HASH_BITS);
+    return h >> (64 - tcg.hash_bits);
 }
 
 static uint64_t page_number(const uint8_t *host)
@@ -39,7 +60,7 @@ static uint64_t page_number(const uint8_t *host)
 
 static unsigned page_hash(uint64_t page)
 {
-    return (page * 0x9e3779b97f4a7c15u) >> (64 - TCG_PAGE_HASH_BITS);
+    return (page * 0x9e3779b97f4a7c15u) >> (64 - tcg.hash_bits + PAGE_LISTS);
 }
 
 struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode)
@@ -73,7 +94,7 @@ static struct tcg_unit **next_in_page(struct tcg_unit *unit, uint64_t page)
                                 : 1];
 }
 
-void tcg_insert_locked(struct tcg_unit *unit)
+static void enter(struct tcg_unit *unit)
 {
     struct tcg_unit **head = &tcg.hash[hash_of(unit->pc, unit->mode)];
     unsigned first = page_hash(page_of(unit, 0));
@@ -87,6 +108,31 @@ void tcg_insert_locked(struct tcg_unit *unit)
         unit->page_next[1] = tcg.pages[second];
         tcg.pages[second] = unit;
     }
+    tcg.live_units++;
+}
+
+static void double_tables(void)
+{
+    struct tcg_unit **hash = tcg.hash, *unit, *next;
+    uint32_t lists = 1u << tcg.hash_bits;
+
+    free(tcg.pages);
+    make_tables(tcg.hash_bits + 1);
+    for (uint32_t i = 0; i < lists; i++) {
+        for (unit = hash[i]; unit; unit = next) {
+            next = unit->hash_next;
+            enter(unit);
+        }
+    }
+    free(hash);
+}
+
+void tcg_insert_locked(struct tcg_unit *unit)
+{
+    if (tcg.live_units >> tcg.hash_bits) {
+        double_tables();
+    }
+    enter(unit);
 }
 
 void tcg_remember_code(struct tcg_unit *unit)
@@ -153,6 +199,7 @@ static void unlink_hash(struct tcg_unit *unit)
 {
     struct tcg_unit **p = &tcg.hash[hash_of(unit->pc, unit->mode)];
 
+    tcg.live_units--;
     while (*p != unit) {
         p = &(*p)->hash_next;
     }
@@ -222,8 +269,9 @@ void tcg_reset_locked(void)
         }
     }
     atomic_store(&by_code_count, 0);
-    memset(tcg.hash, 0, sizeof(tcg.hash));
-    memset(tcg.pages, 0, sizeof(tcg.pages));
+    free(tcg.hash);
+    free(tcg.pages);
+    make_tables(FIRST_HASH_BITS);
     tcg.link_count = 0;
     arena_reset(&tcg.arena);
     if (tcg.system) {
@@ -245,8 +293,8 @@ static void each_in_range(uint64_t start, uint64_t end, void (*fn)(struct tcg_un
     if (start >= end) {
         return;
     }
-    if (last - first >= 1 << TCG_PAGE_HASH_BITS) {
-        for (unsigned h = 0; h < 1 << TCG_HASH_BITS; h++) {
+    if (last - first >= 1u << (tcg.hash_bits - PAGE_LISTS)) {
+        for (uint32_t h = 0; h < 1u << tcg.hash_bits; h++) {
             struct tcg_unit *unit = tcg.hash[h], *next;
             for (; unit; unit = next) {
                 next = unit->hash_next;

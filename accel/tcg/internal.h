@@ -31,7 +31,7 @@ enum {
     TCG_EXIT_COUNT
 };
 
-enum { TCG_NO_LINK = UINT32_MAX, TCG_HASH_BITS = 14, TCG_PAGE_HASH_BITS = 12, TCG_PAGE_BITS = 12 };
+enum { TCG_NO_LINK = UINT32_MAX, TCG_PAGE_BITS = 12 };
 
 /* A direct jump between units, by its id the index into tcg.links. */
 struct tcg_link {
@@ -153,9 +153,11 @@ struct tcg {
     bool interp;
 
     struct lock lock;
-    struct arena arena; /* units, side tables, guest bytes */
-    struct tcg_unit *hash[1 << TCG_HASH_BITS];
-    struct tcg_unit *pages[1 << TCG_PAGE_HASH_BITS];
+    struct arena arena;      /* units, side tables, guest bytes */
+    struct tcg_unit **hash;  /* by pc and mode: 1 << hash_bits lists, about one for each unit */
+    struct tcg_unit **pages; /* by page: 1 << (hash_bits - PAGE_LISTS) lists (cache.c) */
+    unsigned hash_bits;
+    uint32_t live_units; /* in the tables */
     struct tcg_link *links;
     uint32_t link_count, link_cap;
     struct tcg_cpu *cpus;
@@ -252,7 +254,7 @@ void tcg_cpu_destroy(struct cpu *cpu);
 void tcg_begin_code(struct tcg_cpu *self);
 static inline void tcg_end_code(struct tcg_cpu *self)
 {
-    atomic_store(&self->in_code, false);
+    atomic_store_explicit(&self->in_code, false, memory_order_release);
 }
 /* If the cache is full: waits until no other vCPU is in generated code, and empties it. */
 void tcg_reset_cache(struct tcg_cpu *self);

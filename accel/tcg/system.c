@@ -211,38 +211,60 @@ static void enter(struct cpu *cpu, const void *code)
     thunk(cpu, code);
 }
 
+/* The code for pc, that is not in the jump cache; NULL with a fault (*fault) or a full cache. */
+static const void *find_code(struct cpu *cpu, uint64_t pc, struct cpu_jump *jump, bool *fault)
+{
+    const void *code = NULL;
+    struct tcg_where where;
+    struct tcg_unit *unit;
+
+    *fault = !tcg_tlb_locate(cpu, pc, &where);
+    if (*fault) {
+        return NULL;
+    }
+    lock_acquire(&tcg.lock);
+    unit = tcg_find_locked(&where, cpu->mode);
+    if (!unit) {
+        unit = tcg_translate_locked(cpu, &where);
+    }
+    if (unit) {
+        code = tcg.interp ? (const void *)unit : tcg_code_rx + unit->code;
+        jump->code = code;
+        __atomic_store_n(&jump->pc, pc, __ATOMIC_RELEASE);
+    }
+    lock_release(&tcg.lock);
+    return code;
+}
+
+static enum cpu_exit run_cold(struct cpu *cpu, uint64_t pc)
+{
+    enum cpu_exit reason = CPU_EXIT_NONE;
+    struct tcg_where where;
+
+    if (!tcg_tlb_locate(cpu, pc, &where)) {
+        return CPU_EXIT_MEM_FAULT;
+    }
+    tcg_log_exec(cpu, pc);
+    tcg_run_cold(cpu, &where, &reason);
+    return reason;
+}
+
 /* Runs from pc to the next exit; which one. CPU_EXIT_NONE: go on with what pc is now. */
 static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
 {
     struct tcg_cpu *self = cpu->accel;
     struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
-    struct tcg_where where;
-    struct tcg_unit *unit;
+    bool known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc, fault = false;
     enum cpu_exit reason = CPU_EXIT_NONE;
-    const void *code = NULL;
-    bool cold = false;
+    const void *code;
 
-    tcg_begin_code(self);
-    if (__atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc && !log_enabled(LOG_NOCHAIN)) {
-        code = jump->code;
-    } else {
-        if (!tcg_tlb_locate(cpu, pc, &where)) {
-            tcg_end_code(self);
-            return CPU_EXIT_MEM_FAULT;
-        }
-        lock_acquire(&tcg.lock);
-        unit = tcg_find_locked(&where, cpu->mode);
-        cold = !tcg.interp && !unit && tcg_is_cold(cpu, pc);
-        if (!unit && !cold) {
-            unit = tcg_translate_locked(cpu, &where);
-        }
-        if (unit) {
-            code = tcg.interp ? (const void *)unit : tcg_code_rx + unit->code;
-            jump->code = code;
-            __atomic_store_n(&jump->pc, pc, __ATOMIC_RELEASE);
-        }
-        lock_release(&tcg.lock);
+    if (!known && !tcg.interp && tcg_is_cold(cpu, pc)) {
+        return run_cold(cpu, pc);
     }
+    tcg_begin_code(self);
+    /* once more: the cache may have been emptied */
+    known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc;
+    code = known && !log_enabled(LOG_NOCHAIN) ? jump->code : find_code(cpu, pc, jump, &fault);
     if (code) {
         tcg_log_exec(cpu, pc);
         if (tcg.interp) {
@@ -252,12 +274,12 @@ static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
             reason = (enum cpu_exit)cpu->exit_reason;
         }
     }
-    atomic_store(&self->system->left, self->system->left + 1);
+    atomic_store_explicit(&self->system->left, self->system->left + 1, memory_order_release);
     tcg_end_code(self);
-    if (cold) {
-        tcg_log_exec(cpu, pc);
-        tcg_run_cold(cpu, &where, &reason);
-    } else if (!code) {
+    if (fault) {
+        return CPU_EXIT_MEM_FAULT;
+    }
+    if (!code) {
         tcg_reset_cache(self);
     }
     return reason;

@@ -17,6 +17,7 @@ enum {
     TCG_SPACES = 16,   /* of each kind */
     TCG_TLB_MIN = 256, /* entries */
     TCG_TLB_MAX = 8192,
+    TCG_LOCATED = 4096,   /* bits of a filter */
     TCG_CODE_PAGES = 256, /* entries of a code space's own little TLB */
 };
 
@@ -45,6 +46,7 @@ struct tcg_code_space {
     uint64_t used;
     struct cpu_jump *jumps;
     uint64_t large_base, large_mask;
+    uint64_t located[TCG_LOCATED / 64]; /* by a hash: pages that jumps may lead to */
     struct tcg_code_page pages[TCG_CODE_PAGES];
 };
 

@@ -75,12 +75,11 @@ void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
     }
 }
 
-/* For generated code: NULL if the run loop is to see to it. */
 static struct tcg_unit *unit_for(struct cpu *cpu, const struct tcg_where *where)
 {
     struct tcg_unit *unit = tcg_find_locked(where, cpu->mode);
 
-    return unit || tcg_is_cold(cpu, where->pc) ? unit : tcg_translate_locked(cpu, where);
+    return unit ? unit : tcg_translate_locked(cpu, where);
 }
 
 /* Called by generated code, on its stack. */
@@ -93,7 +92,8 @@ static const void *hook_lookup(void *state, uint64_t pc)
     const void *code = NULL;
     struct tcg_unit *unit;
 
-    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN)) {
+    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ||
+        tcg_is_cold(cpu, pc)) {
         return NULL;
     }
     if (tcg.system && !tcg.system->locate(cpu, pc, &where)) {
@@ -132,7 +132,9 @@ static const void *hook_link(void *state, uint32_t number)
         }
         lock_acquire(&tcg.lock);
     }
-    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, &where);
+    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) || tcg_is_cold(cpu, where.pc)
+               ? NULL
+               : unit_for(cpu, &where);
     if (unit) {
         if (tcg.options.link) {
             tcg_link_locked(number, unit);
@@ -427,6 +429,18 @@ uint64_t tcg_stack_limit(const void *frame)
     return (uint64_t)(uintptr_t)frame - SHADOW_STACK_SIZE;
 }
 
+/* Whether the way of generated code is barred: by a kick, or by what is left of one that had been
+ * taken back before it was complete. */
+static bool is_barred(const struct cpu *cpu)
+{
+    const struct tcg_cpu *self = cpu->accel;
+
+    return atomic_load_explicit(&cpu->kicked, memory_order_relaxed) ||
+           atomic_load_explicit(&cpu->stack_limit, memory_order_relaxed) !=
+               cpu->normal_stack_limit ||
+           atomic_load_explicit(&cpu->jump_cache, memory_order_relaxed) != self->jumps;
+}
+
 static enum cpu_exit run_host(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
@@ -439,38 +453,33 @@ static enum cpu_exit run_host(struct cpu *cpu)
         struct tcg_where where = {.pc = tcg_pc(cpu)};
         uint64_t pc = where.pc;
         struct tcg_unit *unit;
-        bool cold;
 
         /* also when it was another vCPU that wants the cache emptied: nobody can tell */
-        if (tcg_take_kick(cpu)) {
+        if (is_barred(cpu) && tcg_take_kick(cpu)) {
             tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
-        tcg_begin_code(self);
-        lock_acquire(&tcg.lock);
-        unit = tcg_find_locked(&where, cpu->mode);
-        cold = !unit && tcg_is_cold(cpu, pc);
-        if (!unit && !cold) {
-            unit = tcg_translate_locked(cpu, &where);
-        }
-        lock_release(&tcg.lock);
-        if (unit) {
+        if (tcg_is_cold(cpu, pc)) {
             tcg_log_exec(cpu, pc);
-            cpu->exit_reason = CPU_EXIT_NONE;
-            enter(cpu, tcg_code_rx + unit->code);
-            atomic_store(&self->in_code, false);
-            if (tcg_leave(cpu, cpu->exit_reason, &result)) {
+            if (tcg_run_cold(cpu, &where, &result)) {
                 return result;
             }
             continue;
         }
-        atomic_store(&self->in_code, false);
-        if (!cold) {
+        tcg_begin_code(self);
+        lock_acquire(&tcg.lock);
+        unit = unit_for(cpu, &where);
+        lock_release(&tcg.lock);
+        if (!unit) {
+            atomic_store(&self->in_code, false);
             tcg_reset_cache(self);
             continue;
         }
         tcg_log_exec(cpu, pc);
-        if (tcg_run_cold(cpu, &where, &result)) {
+        cpu->exit_reason = CPU_EXIT_NONE;
+        enter(cpu, tcg_code_rx + unit->code);
+        atomic_store_explicit(&self->in_code, false, memory_order_release);
+        if (tcg_leave(cpu, cpu->exit_reason, &result)) {
             return result;
         }
     }

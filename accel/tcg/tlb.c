@@ -62,6 +62,7 @@ static void clear_code(struct tcg_code_space *space)
     for (unsigned i = 0; i < TCG_CODE_PAGES; i++) {
         space->pages[i].page = 1;
     }
+    memset(space->located, 0, sizeof(space->located));
     space->large_mask = space->large_base = 0;
 }
 
@@ -226,14 +227,25 @@ static struct tcg_code_page *code_page(struct tcg_code_space *space, uint64_t pa
     return &space->pages[(n + (n >> 8)) & (TCG_CODE_PAGES - 1)];
 }
 
+static unsigned located_bit(uint64_t page)
+{
+    uint64_t n = page >> MEM_PAGE_BITS;
+
+    return (n ^ (n >> 12)) & (TCG_LOCATED - 1);
+}
+
 /* Jump cache entries of a page are neighbours, for the cache goes by the low bits of the pc. */
 static void flush_code_page(struct tcg_code_space *space, uint64_t page)
 {
     struct tcg_code_page *entry = code_page(space, page);
+    unsigned bit = located_bit(page);
     unsigned first = (page >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
 
     if (in_large(space->large_base, space->large_mask, page)) {
         clear_code(space);
+        return;
+    }
+    if (!(space->located[bit / 64] >> (bit % 64) & 1)) {
         return;
     }
     if (entry->page == page) {
@@ -429,6 +441,7 @@ static bool locate_page(struct cpu *cpu, uint64_t address, struct tcg_code_page 
         .ram = section->ram,
     };
     mem_space_leave();
+    s->code_now->located[located_bit(page) / 64] |= UINT64_C(1) << (located_bit(page) % 64);
     if (t.page_size >= MEM_PAGE_SIZE) {
         note_large(&s->code_now->large_base, &s->code_now->large_mask, page, t.page_size);
         *entry = *result;

@@ -37,7 +37,4 @@ struct gpex {
 
 extern const struct hw_device_type gpex_type; /* "gpex-pcihost" */
 
-/* Types of this folder, for hw_device_add_types(): pcie-root-port and those that are internal. */
-extern const struct hw_device_type *const pci_types[];
-
 #endif

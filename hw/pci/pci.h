@@ -4,16 +4,16 @@
  *
  * A function is a device of bus type "PCI" whose struct begins with struct pci_function. Its
  * realize calls pci_function_init(), makes its regions and hands them over with pci_add_bar(), adds
- * capabilities; its unrealize ends with pci_function_exit(). Everything else (decoding, moving of
+ * capabilities; its unrealize calls pci_function_exit() first. Everything else (decoding, moving of
  * BARs, masks, routing) is done here.
  *
  *     int rtl_realize(struct hw_device *device, char *error, size_t error_size)
  *     {
  *         struct rtl *rtl = (struct rtl *)device;
- *         int err = pci_function_init(&rtl->pci, &rtl_ids, error, error_size);
- *         ...
+ *         pci_function_init(&rtl->pci, &rtl_ids);
  *         mem_region_init_mmio(&rtl->registers, "rtl", 256, &rtl_ops, rtl, &device->owner);
  *         pci_add_bar(&rtl->pci, 0, PCI_BAR_MEM32, &rtl->registers, 256);
+ *         return 0;
  *     }
  *
  * All under the machine lock unless said otherwise.
@@ -130,25 +130,30 @@ struct pci_function {
     /* Bus mastering has been switched on or off, here or at a bridge above. May be NULL. */
     void (*master_changed)(struct pci_function *function, bool on);
     struct pci_bus *secondary; /* of a bridge */
+    uint32_t msi_pending;
+    /* private: what is in a saved state */
+    uint8_t saved[PCI_EXPRESS_CONFIG_SIZE];
+    uint32_t saved_size;
+    uint8_t *msix_saved;
+    uint32_t msix_saved_size;
 };
 
 /* Properties that every function has; goes into the type's table. */
-#define PCI_PROPERTIES(struct_, field_)                                                          \
-    PROPERTY(STRING, "addr", struct_, field_.addr, .help = "slot and function, as in 03.0"),     \
-        PROPERTY(BOOL, "multifunction", struct_, field_.multifunction,                           \
-                 .help = "more functions may be in the slot"),                                   \
-        PROPERTY(STRING, "romfile", struct_, field_.romfile, .help = "expansion ROM; accepted"), \
-        PROPERTY(U32, "rombar", struct_, field_.rombar, .number = 1, .max = 1,                   \
+#define PCI_PROPERTIES                                                                            \
+    PROPERTY(STRING, "addr", struct pci_function, addr, .help = "slot and function, as in 03.0"), \
+        PROPERTY(BOOL, "multifunction", struct pci_function, multifunction,                       \
+                 .help = "more functions may be in the slot"),                                    \
+        PROPERTY(STRING, "romfile", struct pci_function, romfile,                                 \
+                 .help = "expansion ROM; accepted"),                                              \
+        PROPERTY(U32, "rombar", struct pci_function, rombar, .number = 1, .max = 1,               \
                  .help = "expansion ROM is seen; accepted")
 
 /* State of a function: STATE(STRUCT, "pci", struct rtl, pci, .table = &pci_function_state). It puts
  * BARs and INTx back. */
 extern const struct state_table pci_function_state;
 
-/* In realize, first: 0, or -errno with a line in error[]. And in unrealize, last: takes BARs away;
- * the regions stay the caller's to retire. */
-int pci_function_init(struct pci_function *function, const struct pci_ids *ids, char *error,
-                      size_t error_size);
+/* In realize, first. And in unrealize, before regions are retired: takes them off the bus. */
+void pci_function_init(struct pci_function *function, const struct pci_ids *ids);
 void pci_function_exit(struct pci_function *function);
 
 /*

@@ -10,6 +10,9 @@
 #include "hw/pci/pci.h"
 #include "hw/virtio/transport.h"
 
+#define VIRTIO_PCI_PARTS        4 /* common, interrupt status, device, notifications */
+#define VIRTIO_PCI_VECTORS_AUTO UINT32_MAX
+
 struct virtio_pci {
     struct pci_function pci; /* first */
     struct virtio_bus bus;   /* "virtio-bus" */
@@ -18,8 +21,7 @@ struct virtio_pci {
     int disable_legacy;
     bool disable_modern, iommu_platform;
     /* registers */
-    struct mem_region bar, common, isr, config, notify;
-    struct mem_region msix_bar;
+    struct mem_region bar, parts[VIRTIO_PCI_PARTS], msix_bar;
     uint32_t device_features_select, driver_features_select;
     uint16_t queue_select, config_vector;
     uint16_t queue_vectors[VIRTIO_MAX_QUEUES];
@@ -28,8 +30,6 @@ struct virtio_pci {
     struct mem_eventfd *eventfds;
     unsigned eventfd_count;
 };
-
-#define VIRTIO_PCI_VECTORS_AUTO UINT32_MAX
 
 /* virtio-blk-pci, virtio-net-pci, virtio-serial-pci, virtio-rng-pci; for hw_device_add_types(). The
  * types inside (virtio-blk-device, ...) have to be added too. */

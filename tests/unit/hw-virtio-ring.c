@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdatomic.h>
 
 #define SLOT UINT64_C(0x10001000)
 
@@ -748,7 +747,7 @@ static void test_io_thread(void)
 
     offer_pair(0, 1, 4);
     set_reg(0x50, 0);
-    while (*(volatile unsigned *)&dev->held_count == 0) {
+    while (dev->held_count == 0) {
         loop_iterate(m.loop, false);
     }
     dev->push_on_stop = true;

@@ -14,6 +14,7 @@
 #include "tests/unit/tap.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #define RAM_BASE UINT64_C(0x80000000)
@@ -163,10 +164,10 @@ struct test_device {
     bool refuse;                 /* refuses the driver's features */
     bool hold;                   /* keeps chains until stopped */
     bool push_on_stop;           /* then pushes them, else frees them */
-    unsigned handled, popped, started, stopped, reset;
+    _Atomic unsigned handled, popped, started, stopped, reset;
     pthread_t handler_thread;
     struct virtio_chain *held[TEST_HELD_MAX];
-    unsigned held_count;
+    _Atomic unsigned held_count;
     uint8_t config[TEST_CONFIG];
 };
 
