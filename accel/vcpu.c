@@ -41,6 +41,7 @@ struct vcpu {
     bool started;
     _Atomic uint32_t seen; /* futex: changes whenever the thread should look */
     _Atomic bool off, quit;
+    _Atomic bool halted; /* the guest waits for an interrupt */
     pthread_mutex_t lock; /* of the work list */
     pthread_cond_t finished;
     struct work *first, **last;
@@ -270,6 +271,12 @@ void vcpu_wake(struct cpu *cpu)
     attend(of(cpu));
 }
 
+void vcpu_unhalt(struct cpu *cpu)
+{
+    atomic_store(&of(cpu)->halted, false);
+    attend(of(cpu));
+}
+
 /* ---- the thread ------------------------------------------------------------------------------ */
 
 /* Until somebody calls attend(), or the virtual clock reaches the deadline. */
@@ -306,7 +313,6 @@ static void *run(void *arg)
     struct vcpu *v = arg;
     struct cpu *cpu = v->cpu;
     const struct cpu_system_ops *ops = cpu->ops->system;
-    bool halted = false;
 
     current = v;
     if (v->ops->thread_init(cpu) < 0) {
@@ -320,14 +326,14 @@ static void *run(void *arg)
             futex_wait(v, seen, NULL);
             continue;
         }
-        if (halted && !ops->has_work(cpu)) {
+        if (atomic_load(&v->halted) && !ops->has_work(cpu)) {
             wait_until(v, seen, ops->deadline(cpu));
             if (!ops->has_work(cpu)) {
                 continue;
             }
         }
         if (begin_running()) {
-            halted = v->ops->run(cpu);
+            atomic_store(&v->halted, v->ops->run(cpu));
             end_running();
         }
     }

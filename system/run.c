@@ -72,6 +72,9 @@ static void reset(void)
         vcpu_pause_all(hw_lock_release, hw_lock_acquire);
     }
     machine_reset(run.config.machine, false);
+    for (unsigned n = 0; n < vcpu_count(); n++) {
+        vcpu_unhalt(vcpu_at(n));
+    }
     if (ran) {
         vcpu_resume_all();
     }
