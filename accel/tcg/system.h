@@ -17,8 +17,20 @@ enum {
     TCG_SPACES = 16,   /* of each kind */
     TCG_TLB_MIN = 256, /* entries */
     TCG_TLB_MAX = 8192,
+    TCG_LARGE = 8,
     TCG_LOCATED = 4096,   /* bits of a filter */
     TCG_CODE_PAGES = 256, /* entries of a code space's own little TLB */
+};
+
+/*
+ * Where pages larger than MEM_PAGE_SIZE lie that entries come from: a flush of any address there is
+ * a flush of all. As ranges (address & mask) == base, each power of two large; mask 0: unused. When
+ * there are more than fit, the nearest become one.
+ */
+struct tcg_large {
+    struct {
+        uint64_t base, mask;
+    } range[TCG_LARGE];
 };
 
 /* Translations for data accesses under one key. */
@@ -27,10 +39,9 @@ struct tcg_space {
     uint64_t used; /* stamp; 0: free */
     struct jit_tlb_entry *tlb;
     uint64_t mask;
+    bool filled;    /* has entries */
     uint64_t fills; /* since the table has its size, or was flushed */
-    /* Pages larger than MEM_PAGE_SIZE that entries come from lie where (address & mask) == base;
-     * large_mask 0: none. */
-    uint64_t large_base, large_mask;
+    struct tcg_large large;
 };
 
 struct tcg_code_page {
@@ -44,8 +55,9 @@ struct tcg_code_space {
     struct cpu_space_key key;
     uint64_t mode;
     uint64_t used;
+    bool filled;
     struct cpu_jump *jumps;
-    uint64_t large_base, large_mask;
+    struct tcg_large large;
     uint64_t located[TCG_LOCATED / 64]; /* by a hash: pages that jumps may lead to */
     struct tcg_code_page pages[TCG_CODE_PAGES];
 };

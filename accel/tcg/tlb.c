@@ -51,19 +51,27 @@ static void clear_jumps(struct tcg_code_space *space)
 
 static void clear_data(struct tcg_space *space)
 {
+    if (!space->filled) {
+        return;
+    }
+    space->filled = false;
     clear_table(space->tlb, space->mask);
     space->fills = 0;
-    space->large_mask = space->large_base = 0;
+    memset(&space->large, 0, sizeof(space->large));
 }
 
 static void clear_code(struct tcg_code_space *space)
 {
+    if (!space->filled) {
+        return;
+    }
+    space->filled = false;
     clear_jumps(space);
     for (unsigned i = 0; i < TCG_CODE_PAGES; i++) {
         space->pages[i].page = 1;
     }
     memset(space->located, 0, sizeof(space->located));
-    space->large_mask = space->large_base = 0;
+    memset(&space->large, 0, sizeof(space->large));
 }
 
 int tcg_tlb_init(struct tcg_system_cpu *s)
@@ -115,6 +123,7 @@ static struct tcg_space *data_space(struct tcg_system_cpu *s, const struct cpu_s
     if (!oldest->tlb) {
         oldest->mask = (TCG_TLB_MIN - 1) * sizeof(struct jit_tlb_entry);
         oldest->tlb = must(aligned_alloc(64, table_size(oldest->mask)));
+        oldest->filled = true;
     }
     clear_data(oldest);
     lock_release(&s->lock);
@@ -140,6 +149,7 @@ static struct tcg_code_space *code_space(struct tcg_system_cpu *s, const struct 
     }
     if (!oldest->jumps) {
         oldest->jumps = must(aligned_alloc(64, CPU_JUMP_CACHE_SIZE * sizeof(struct cpu_jump)));
+        oldest->filled = true;
     }
     clear_code(oldest);
     oldest->key = *key;
@@ -185,27 +195,45 @@ static void never(struct jit_tlb_entry *entry)
     __atomic_store_n(&entry->store_tag, JIT_TLB_NEVER, __ATOMIC_RELAXED);
 }
 
-/* Widens the range of large pages by one that contains the address. */
-static void note_large(uint64_t *base, uint64_t *mask, uint64_t address, uint64_t size)
+static bool in_large(const struct tcg_large *large, uint64_t address)
 {
-    uint64_t m = -size;
-
-    if (size <= MEM_PAGE_SIZE) {
-        return;
-    }
-    if (*mask) {
-        m &= *mask;
-        while (m && ((*base ^ address) & m)) {
-            m <<= 1;
+    for (unsigned i = 0; i < TCG_LARGE && large->range[i].mask; i++) {
+        if ((address & large->range[i].mask) == large->range[i].base) {
+            return true;
         }
     }
-    *mask = m ? m : 1; /* nothing in common: all addresses of pages, which are even */
-    *base = address & *mask;
+    return false;
 }
 
-static bool in_large(uint64_t base, uint64_t mask, uint64_t address)
+/* Adds the page of that size that contains the address. */
+static void note_large(struct tcg_large *large, uint64_t address, uint64_t size)
 {
-    return mask && (address & mask) == base;
+    uint64_t mask = -size, best_mask = 0;
+    unsigned best = 0;
+
+    if (size <= MEM_PAGE_SIZE || in_large(large, address)) {
+        return;
+    }
+    for (unsigned i = 0; i < TCG_LARGE; i++) {
+        uint64_t m = mask & large->range[i].mask;
+
+        if (!large->range[i].mask) {
+            best = i;
+            best_mask = mask;
+            break;
+        }
+        while (m && ((large->range[i].base ^ address) & m)) {
+            m <<= 1;
+        }
+        /* nothing in common: 1, as the addresses of pages are even */
+        m = m ? m : 1;
+        if (m > best_mask || i == 0) {
+            best = i;
+            best_mask = m;
+        }
+    }
+    large->range[best].mask = best_mask;
+    large->range[best].base = address & best_mask;
 }
 
 static void flush_data_page(struct tcg_space *space, uint64_t page)
@@ -213,7 +241,7 @@ static void flush_data_page(struct tcg_space *space, uint64_t page)
     struct jit_tlb_entry *entry =
         (struct jit_tlb_entry *)((char *)space->tlb + jit_tlb_offset(page, space->mask));
 
-    if (in_large(space->large_base, space->large_mask, page)) {
+    if (in_large(&space->large, page)) {
         clear_data(space);
     } else if (entry->load_tag == page || entry->store_tag == page) {
         never(entry);
@@ -241,7 +269,7 @@ static void flush_code_page(struct tcg_code_space *space, uint64_t page)
     unsigned bit = located_bit(page);
     unsigned first = (page >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
 
-    if (in_large(space->large_base, space->large_mask, page)) {
+    if (in_large(&space->large, page)) {
         clear_code(space);
         return;
     }
@@ -354,10 +382,11 @@ void tcg_tlb_fill(struct cpu *cpu, uint64_t address, const struct cpu_translatio
         return;
     }
     s->count_fills++;
+    space->filled = true;
     if (++space->fills > 4 * (table_size(space->mask) / sizeof(*entry))) {
         grow(cpu, space);
     }
-    note_large(&space->large_base, &space->large_mask, page, t->page_size);
+    note_large(&space->large, page, t->page_size);
     entry = (struct jit_tlb_entry *)((char *)space->tlb + jit_tlb_offset(page, space->mask));
     never(entry);
     atomic_signal_fence(memory_order_seq_cst);
@@ -441,9 +470,10 @@ static bool locate_page(struct cpu *cpu, uint64_t address, struct tcg_code_page 
         .ram = section->ram,
     };
     mem_space_leave();
+    s->code_now->filled = true;
     s->code_now->located[located_bit(page) / 64] |= UINT64_C(1) << (located_bit(page) % 64);
     if (t.page_size >= MEM_PAGE_SIZE) {
-        note_large(&s->code_now->large_base, &s->code_now->large_mask, page, t.page_size);
+        note_large(&s->code_now->large, page, t.page_size);
         *entry = *result;
     }
     return true;
