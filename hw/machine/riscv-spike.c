@@ -252,7 +252,6 @@ const struct machine_type riscv_spike_type = {
     .alias = "spike",
     .help = "RISC-V simulator's board: HTIF and CLINT, for bare-metal programs",
     .target = "riscv64",
-    .is_default = true,
     .size = sizeof(struct riscv_spike),
     .cpu_model = "",
     .ram_size = 128 << 20,

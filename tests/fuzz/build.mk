@@ -7,4 +7,7 @@
 fuzz-targets += property
 fuzz-libs-property := util
 
+fuzz-targets += fw-cfg
+fuzz-libs-fw-cfg := hw mem util
+
 check-tests += tests/fuzz/run
