@@ -4,8 +4,5 @@
 const char *const block_preallocation_names[] = {"off", "metadata", "falloc", "full", NULL};
 
 const struct block_driver *const block_drivers[] = {
-    &block_file,
-    &block_host_device,
-    &block_raw,
-    NULL,
+    &block_file, &block_host_device, &block_raw, &block_luks, NULL,
 };

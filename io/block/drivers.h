@@ -6,6 +6,7 @@
 
 extern const struct block_driver block_file;
 extern const struct block_driver block_host_device;
+extern const struct block_driver block_luks;
 extern const struct block_driver block_raw;
 
 #endif
