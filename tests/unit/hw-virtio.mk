@@ -12,4 +12,8 @@ unit-syslibs-hw-pci-core := $(GLIB_LIBS)
 unit-tests += hw-virtio-pci
 unit-libs-hw-virtio-pci := hw io mem util
 unit-syslibs-hw-virtio-pci := $(GLIB_LIBS)
+
+unit-tests += hw-virtio-rng
+unit-libs-hw-virtio-rng := hw io mem util
+unit-syslibs-hw-virtio-rng := $(GLIB_LIBS)
 endif
