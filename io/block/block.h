@@ -13,6 +13,7 @@
 
 #include "io/loop/loop.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -54,6 +55,26 @@ struct block_limits {
 };
 void block_get_limits(const struct block_node *node, struct block_limits *limits);
 
+/* What users of a node may do, and bear from other users; the same bits as in QEMU's locks. */
+#define BLOCK_PERM_READ            1u /* what is read is consistent */
+#define BLOCK_PERM_WRITE           2u
+#define BLOCK_PERM_WRITE_UNCHANGED 4u /* writes that do not change what is read */
+#define BLOCK_PERM_RESIZE          8u
+#define BLOCK_PERM_ALL             15u
+
+struct block_claim; /* the right of one user */
+
+/*
+ * Claims a node for a user: what he does, and what others may do meanwhile (a disk with share-rw
+ * shares all, one without shares READ and WRITE_UNCHANGED). -EBUSY when another user of the node,
+ * or another process that has the image open, does not agree; -EACCES for writing a read-only one.
+ * A node that block_open() made and that has no claim and no parent yet is held as by a disk
+ * without share-rw; the first claim replaces that. Takes a reference. Main loop's thread.
+ */
+int block_claim(struct block_claim **claim, struct block_node *node, unsigned permissions,
+                unsigned shared, char *error, size_t error_size);
+void block_claim_release(struct block_claim *claim);
+
 /* ---- requests ---- */
 
 enum block_request_kind {
@@ -62,6 +83,7 @@ enum block_request_kind {
     BLOCK_FLUSH,   /* every write that was done before it was submitted is on the medium */
     BLOCK_DISCARD, /* contents of the range become undefined */
     BLOCK_ZERO,    /* the range reads as zero; may be unmapped if `unmap` */
+    BLOCK_KINDS,
 };
 
 /* Embedded by the user, who leaves it and its buffers alone until done(). */
@@ -69,20 +91,47 @@ struct block_request {
     enum block_request_kind kind;
     bool fua;              /* of WRITE and ZERO: on the medium when done */
     bool unmap;            /* of ZERO */
-    uint64_t offset, size; /* READ and WRITE: size is that of iov */
+    uint64_t offset, size; /* READ and WRITE: size is that of iov, or less */
     const struct iovec *iov;
     unsigned iov_count;
     void (*done)(struct block_request *request); /* once, on the thread of `loop` */
     struct loop *loop;
-    int result;            /* 0 or -errno (-ENOSPC, -EIO, -EPERM of a read-only node, ...) */
-    void *private_data[4]; /* of io/block */
+    int result; /* 0 or -errno (-ENOSPC, -EIO, -EPERM of a read-only node, ...) */
+    _Alignas(16) unsigned char private_area[640]; /* of io/block; need not be initialised */
 };
 
 /* Never fails: errors arrive in done(), which is not called from inside of submit. On the thread
  * that runs request->loop. */
 void block_submit(struct block_node *node, struct block_request *request);
 
-/* Waits until no request is under way, running the calling thread's loop. */
+/* ---- errors ---- */
+
+/* What a disk does about errors of the host (rerror, werror). */
+enum block_error_policy {
+    BLOCK_ERROR_REPORT, /* to the guest */
+    BLOCK_ERROR_IGNORE, /* as if all were well */
+    BLOCK_ERROR_STOP,   /* the machine, until the user has done something about it */
+    BLOCK_ERROR_ENOSPC, /* stop for want of space, report anything else */
+};
+extern const char *const block_error_policy_names[]; /* for PROPERTY_ENUM */
+
+/* What to do about this error: REPORT, IGNORE or STOP; a stopped request is submitted again when
+ * the machine goes on. */
+static inline enum block_error_policy block_error_action(enum block_error_policy policy, int error)
+{
+    if (policy == BLOCK_ERROR_ENOSPC) {
+        return error == -ENOSPC ? BLOCK_ERROR_STOP : BLOCK_ERROR_REPORT;
+    }
+    return policy;
+}
+
+/* Waits until no request is under way, running the loops of those that this thread submitted. */
 void block_drain(struct block_node *node);
+
+/* Lets go of what io/block keeps for a loop, before loop_destroy(). The loop's thread, or when that
+ * has ended; nothing of the loop is under way. */
+void block_loop_gone(struct loop *loop);
+/* At the end of the process, when all nodes are closed: no worker is left. */
+void block_finish(void);
 
 #endif

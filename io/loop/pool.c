@@ -152,6 +152,26 @@ void loop_pool_submit(struct loop_pool *pool, struct loop_job *job)
     pthread_mutex_unlock(&pool->lock);
 }
 
+void loop_pool_forget(struct loop_pool *pool, struct loop *loop)
+{
+    pthread_mutex_lock(&pool->lock);
+    struct outlet **at = &pool->outlets, *o;
+
+    while (*at && (*at)->loop != loop) {
+        at = &(*at)->next;
+    }
+    o = *at;
+    if (o) {
+        g_assert(!o->pending);
+        *at = o->next;
+    }
+    pthread_mutex_unlock(&pool->lock);
+    if (o) {
+        loop_bh_destroy(o->bh);
+        g_free(o);
+    }
+}
+
 void loop_pool_destroy(struct loop_pool *pool)
 {
     for (struct outlet *o = pool->outlets; o; o = o->next) {

@@ -35,4 +35,8 @@ void loop_pool_destroy(struct loop_pool *pool);
  */
 void loop_pool_submit(struct loop_pool *pool, struct loop_job *job);
 
+/* Frees what the pool keeps for a loop, before loop_destroy(). No job of the loop is under way. The
+ * loop's thread, or when that has ended. */
+void loop_pool_forget(struct loop_pool *pool, struct loop *loop);
+
 #endif

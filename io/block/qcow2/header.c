@@ -1,0 +1,504 @@
+/*
+ * Parsing and writing of the header.
+ *
+ * A parser of hostile bytes: every length is compared with what is left before it is used, and
+ * nothing here allocates more than the header cluster's size. Extensions that are known become
+ * fields; the others are kept in their order and written back.
+ */
+#include "io/block/qcow2/header.h"
+
+#include "io/block/qcow2/endian.h"
+#include "util/bits.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXT_END            0u
+#define EXT_BACKING_FORMAT 0xe2792acau
+#define EXT_FEATURES       0x6803f857u
+#define EXT_BITMAPS        0x23852875u
+#define EXT_CRYPTO         0x0537be77u
+#define EXT_DATA_FILE      0x44415441u
+
+#define FEATURE_ENTRY 48u
+
+/* The feature name table that new headers carry (Feature name table). */
+static const struct {
+    uint8_t type, bit;
+    const char *name;
+} features[] = {
+    {0, 0, "dirty bit"},        {0, 1, "corrupt bit"},         {0, 2, "external data file"},
+    {0, 3, "compression type"}, {0, 4, "extended L2 entries"}, {1, 0, "lazy refcounts"},
+    {2, 0, "bitmaps"},          {2, 1, "raw external data"},
+};
+
+static int refuse(char *error, size_t error_size, int err, const char *text)
+{
+    snprintf(error, error_size, "qcow2: %s", text);
+    return err;
+}
+
+uint64_t qcow2_header_l1_entries(uint64_t size, unsigned cluster_bits, bool extended)
+{
+    unsigned shift = 2 * cluster_bits - (extended ? 4 : 3);
+
+    return (size >> shift) + ((size & bits_mask(shift)) != 0);
+}
+
+size_t qcow2_header_bytes(const uint8_t *head)
+{
+    uint32_t bits = qcow2_be32(head + 20);
+
+    if (qcow2_be32(head) != QCOW2_MAGIC || bits < QCOW2_MIN_CLUSTER_BITS ||
+        bits > QCOW2_MAX_CLUSTER_BITS) {
+        return 0;
+    }
+    return (size_t)1 << bits;
+}
+
+/* A copy of n bytes as a string. */
+static char *text_of(const uint8_t *bytes, size_t n)
+{
+    char *text = malloc(n + 1);
+
+    if (text) {
+        memcpy(text, bytes, n);
+        text[n] = 0;
+    }
+    return text;
+}
+
+static int set_text(char **text, const uint8_t *bytes, uint32_t n)
+{
+    free(*text);
+    *text = text_of(bytes, n);
+    return *text ? 0 : -ENOMEM;
+}
+
+static int keep_unknown(struct qcow2_header *h, uint32_t type, const uint8_t *data, uint32_t size)
+{
+    struct qcow2_unknown **end = &h->unknown;
+    struct qcow2_unknown *ext = calloc(1, sizeof(*ext));
+
+    if (!ext) {
+        return -ENOMEM;
+    }
+    ext->type = type;
+    ext->size = size;
+    ext->data = malloc(size + 1);
+    if (!ext->data) {
+        free(ext);
+        return -ENOMEM;
+    }
+    memcpy(ext->data, data, size);
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = ext;
+    return 0;
+}
+
+static int parse_bitmaps(struct qcow2_header *h, const uint8_t *data, uint32_t size, char *error,
+                         size_t error_size)
+{
+    if (size != 24) {
+        return refuse(error, error_size, -EINVAL, "bitmaps extension has a wrong length");
+    }
+    if (!(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
+        return 0; /* written by who does not know it: inconsistent, forgotten */
+    }
+    h->bitmap_count = qcow2_be32(data);
+    h->bitmap_dir_size = qcow2_be64(data + 8);
+    h->bitmap_dir_offset = qcow2_be64(data + 16);
+    if (qcow2_be32(data + 4) != 0 || h->bitmap_count == 0 || h->bitmap_count > QCOW2_MAX_BITMAPS ||
+        (h->bitmap_dir_offset & bits_mask(h->cluster_bits)) || h->bitmap_dir_offset == 0 ||
+        h->bitmap_dir_offset >> 56 || h->bitmap_dir_size == 0 ||
+        h->bitmap_dir_size > QCOW2_MAX_BITMAP_DIR_BYTES) {
+        return refuse(error, error_size, -EINVAL, "bitmaps extension is invalid");
+    }
+    h->has_bitmaps = true;
+    return 0;
+}
+
+static int parse_crypto(struct qcow2_header *h, const uint8_t *data, uint32_t size, char *error,
+                        size_t error_size)
+{
+    if (size != 16 || h->crypt != QCOW2_CRYPT_LUKS) {
+        return refuse(error, error_size, -EINVAL, "encryption header pointer is invalid");
+    }
+    h->luks_offset = qcow2_be64(data);
+    h->luks_size = qcow2_be64(data + 8);
+    if ((h->luks_offset & bits_mask(h->cluster_bits)) || h->luks_offset == 0 ||
+        h->luks_offset >> 56 || h->luks_size > (UINT64_C(1) << 30)) {
+        return refuse(error, error_size, -EINVAL, "encryption header pointer is invalid");
+    }
+    return 0;
+}
+
+static int parse_extension(struct qcow2_header *h, uint32_t type, const uint8_t *data,
+                           uint32_t size, char *error, size_t error_size)
+{
+    switch (type) {
+    case EXT_BACKING_FORMAT:
+        return set_text(&h->backing_format, data, size);
+    case EXT_DATA_FILE:
+        return set_text(&h->data_file, data, size);
+    case EXT_BITMAPS:
+        return parse_bitmaps(h, data, size, error, error_size);
+    case EXT_CRYPTO:
+        return parse_crypto(h, data, size, error, error_size);
+    case EXT_FEATURES:
+        return 0; /* written anew each time */
+    default:
+        return keep_unknown(h, type, data, size);
+    }
+}
+
+/* Names the unknown incompatible features; the table, if there is one, is in `table`. */
+static void name_unknown(uint64_t unknown, const uint8_t *table, uint32_t size, char *error,
+                         size_t error_size)
+{
+    int used = snprintf(error, error_size, "qcow2: unsupported feature(s):");
+
+    for (uint32_t at = 0; at + FEATURE_ENTRY <= size; at += FEATURE_ENTRY) {
+        if (table[at] == 0 && table[at + 1] < 64 && bits_test(unknown, table[at + 1])) {
+            unknown &= ~(UINT64_C(1) << table[at + 1]);
+            if (used > 0 && (size_t)used < error_size) {
+                used += snprintf(error + used, error_size - (size_t)used, " %.46s",
+                                 (const char *)table + at + 2);
+            }
+        }
+    }
+    if (unknown && used > 0 && (size_t)used < error_size) {
+        snprintf(error + used, error_size - (size_t)used, " incompatible feature bits %#" PRIx64,
+                 unknown);
+    }
+}
+
+/* Walks the extensions in bytes[at, end). */
+static int parse_extensions(struct qcow2_header *h, const uint8_t *bytes, size_t at, size_t end,
+                            char *error, size_t error_size)
+{
+    uint64_t unknown = h->incompatible & ~(uint64_t)QCOW2_INCOMPAT_KNOWN;
+    const uint8_t *table = NULL;
+    uint32_t table_size = 0;
+    int err = 0;
+
+    while (err == 0 && end - at >= 8) {
+        uint32_t type = qcow2_be32(bytes + at), size = qcow2_be32(bytes + at + 4);
+
+        if (type == EXT_END) {
+            break;
+        }
+        at += 8;
+        if (size > end - at) {
+            return refuse(error, error_size, -EINVAL, "header extension is too large");
+        }
+        if (type == EXT_FEATURES) {
+            table = bytes + at;
+            table_size = size;
+        }
+        if (!unknown) {
+            err = parse_extension(h, type, bytes + at, size, error, error_size);
+        }
+        size = size + 7u < size ? size : (size + 7u) & ~7u;
+        at = size > end - at ? end : at + size;
+    }
+    if (err == 0 && unknown) {
+        name_unknown(unknown, table, table_size, error, error_size);
+        return -ENOTSUP;
+    }
+    if (err == -ENOMEM) {
+        refuse(error, error_size, err, "out of memory");
+    }
+    return err;
+}
+
+static int check_fields(const struct qcow2_header *h, char *error, size_t error_size)
+{
+    uint64_t within = bits_mask(h->cluster_bits);
+    bool extended = (h->incompatible & QCOW2_INCOMPAT_EXTL2) != 0;
+
+    if (h->refcount_order > 6) {
+        return refuse(error, error_size, -EINVAL, "reference count entry is wider than 64 bits");
+    }
+    if (extended && h->cluster_bits < QCOW2_MIN_EXTL2_CLUSTER_BITS) {
+        return refuse(error, error_size, -EINVAL,
+                      "extended L2 entries need clusters of at least 16 KiB");
+    }
+    if (h->size > INT64_MAX) {
+        return refuse(error, error_size, -EFBIG, "virtual size is too large");
+    }
+    if ((uint64_t)h->l1_size * 8 > QCOW2_MAX_L1_BYTES) {
+        return refuse(error, error_size, -EFBIG, "active L1 table is too large");
+    }
+    if (h->l1_size < qcow2_header_l1_entries(h->size, h->cluster_bits, extended)) {
+        return refuse(error, error_size, -EINVAL, "L1 table is too small");
+    }
+    if ((h->l1_offset & within) || h->l1_offset >> 56) {
+        return refuse(error, error_size, -EINVAL, "active L1 table offset is invalid");
+    }
+    if ((h->reftable_offset & within) || h->reftable_offset >> 56) {
+        return refuse(error, error_size, -EINVAL, "reference count table offset is invalid");
+    }
+    if ((uint64_t)h->reftable_clusters << h->cluster_bits > QCOW2_MAX_REFTABLE_BYTES) {
+        return refuse(error, error_size, -EFBIG, "reference count table is too large");
+    }
+    if (h->snapshot_count > QCOW2_MAX_SNAPSHOTS ||
+        (h->snapshot_count && ((h->snapshots_offset & within) || h->snapshots_offset >> 56 ||
+                               h->snapshots_offset == 0))) {
+        return refuse(error, error_size, -EINVAL, "snapshot table is invalid");
+    }
+    if (h->crypt > QCOW2_CRYPT_LUKS) {
+        return refuse(error, error_size, -EINVAL, "encryption method is not supported");
+    }
+    if (h->compression > QCOW2_ZSTD ||
+        !(h->incompatible & QCOW2_INCOMPAT_COMPRESSION) != !h->compression) {
+        return refuse(error, error_size, -EINVAL,
+                      h->compression > QCOW2_ZSTD
+                          ? "compression type is not supported"
+                          : "compression type does not fit its feature bit");
+    }
+    if ((h->autoclear & QCOW2_AUTOCLEAR_DATA_RAW) &&
+        !(h->incompatible & QCOW2_INCOMPAT_DATA_FILE)) {
+        return refuse(error, error_size, -EINVAL, "data_file_raw without a data file");
+    }
+    return 0;
+}
+
+static int parse_v3(struct qcow2_header *h, const uint8_t *b, size_t size, char *error,
+                    size_t error_size)
+{
+    h->incompatible = qcow2_be64(b + 72);
+    h->compatible = qcow2_be64(b + 80);
+    h->autoclear = qcow2_be64(b + 88);
+    h->refcount_order = qcow2_be32(b + 96);
+    h->header_length = qcow2_be32(b + 100);
+    if (h->header_length < QCOW2_HEADER_SIZE_V3 || h->header_length > size ||
+        h->header_length % 8) {
+        return refuse(error, error_size, -EINVAL, "header length is invalid");
+    }
+    if (h->header_length > QCOW2_HEADER_SIZE_V3) {
+        h->compression = b[104];
+    }
+    if (h->header_length > QCOW2_HEADER_SIZE_NOW) {
+        h->tail_size = h->header_length - QCOW2_HEADER_SIZE_NOW;
+        h->tail = malloc(h->tail_size);
+        if (!h->tail) {
+            return refuse(error, error_size, -ENOMEM, "out of memory");
+        }
+        memcpy(h->tail, b + QCOW2_HEADER_SIZE_NOW, h->tail_size);
+    }
+    return 0;
+}
+
+static int parse_all(struct qcow2_header *h, const uint8_t *b, size_t size, char *error,
+                     size_t error_size)
+{
+    uint64_t backing_offset = qcow2_be64(b + 8);
+    uint32_t backing_size = qcow2_be32(b + 16);
+    int err;
+
+    h->version = qcow2_be32(b + 4);
+    h->cluster_bits = qcow2_be32(b + 20);
+    h->size = qcow2_be64(b + 24);
+    h->crypt = qcow2_be32(b + 32);
+    h->l1_size = qcow2_be32(b + 36);
+    h->l1_offset = qcow2_be64(b + 40);
+    h->reftable_offset = qcow2_be64(b + 48);
+    h->reftable_clusters = qcow2_be32(b + 56);
+    h->snapshot_count = qcow2_be32(b + 60);
+    h->snapshots_offset = qcow2_be64(b + 64);
+    h->refcount_order = 4;
+    h->header_length = QCOW2_HEADER_SIZE_V2;
+    if (h->version < 2 || h->version > 3) {
+        return refuse(error, error_size, -ENOTSUP, "version is neither 2 nor 3");
+    }
+    err = h->version == 3 ? parse_v3(h, b, size, error, error_size) : 0;
+    if (err == 0 && backing_offset &&
+        (backing_size == 0 || backing_size > QCOW2_MAX_BACKING_NAME ||
+         backing_offset < h->header_length || backing_offset > size ||
+         backing_size > size - backing_offset)) {
+        return refuse(error, error_size, -EINVAL, "backing file name is invalid");
+    }
+    if (err == 0) {
+        err = parse_extensions(h, b, h->header_length, backing_offset ? backing_offset : size,
+                               error, error_size);
+    }
+    if (err == 0) {
+        err = check_fields(h, error, error_size);
+    }
+    if (err == 0 && h->crypt == QCOW2_CRYPT_LUKS && h->luks_offset == 0) {
+        return refuse(error, error_size, -EINVAL, "encryption header is missing");
+    }
+    if (err == 0 && backing_offset) {
+        h->backing = text_of(b + backing_offset, backing_size);
+        if (!h->backing) {
+            return refuse(error, error_size, -ENOMEM, "out of memory");
+        }
+    }
+    return err;
+}
+
+int qcow2_header_parse(struct qcow2_header *header, const uint8_t *bytes, size_t size, char *error,
+                       size_t error_size)
+{
+    size_t need = size < QCOW2_HEADER_SIZE_V2 ? 0 : qcow2_header_bytes(bytes);
+    int err;
+
+    memset(header, 0, sizeof(*header));
+    if (size < QCOW2_HEADER_SIZE_V2 || qcow2_be32(bytes) != QCOW2_MAGIC) {
+        return refuse(error, error_size, -EINVAL, "image is not in qcow2 format");
+    }
+    if (need == 0 || size < need) {
+        return refuse(error, error_size, -EINVAL, "cluster size is not supported");
+    }
+    err = parse_all(header, bytes, need, error, error_size);
+    if (err != 0) {
+        qcow2_header_free(header);
+    }
+    return err;
+}
+
+/* ---- writing --------------------------------------------------------------------------------- */
+
+struct writer {
+    uint8_t *at;
+    size_t left;
+    bool full;
+};
+
+static void put_extension(struct writer *w, uint32_t type, const void *data, uint32_t size)
+{
+    size_t padded = ((size_t)size + 7) & ~(size_t)7;
+
+    if (w->full || padded + 8 > w->left) {
+        w->full = true;
+        return;
+    }
+    qcow2_put32(w->at, type);
+    qcow2_put32(w->at + 4, size);
+    if (size) {
+        memcpy(w->at + 8, data, size);
+    }
+    w->at += padded + 8;
+    w->left -= padded + 8;
+}
+
+static void put_features(struct writer *w)
+{
+    uint8_t table[BITS_ARRAY_SIZE(features) * FEATURE_ENTRY] = {0};
+
+    for (size_t i = 0; i < BITS_ARRAY_SIZE(features); i++) {
+        uint8_t *entry = table + i * FEATURE_ENTRY;
+
+        entry[0] = features[i].type;
+        entry[1] = features[i].bit;
+        memcpy(entry + 2, features[i].name, strlen(features[i].name));
+    }
+    put_extension(w, EXT_FEATURES, table, sizeof(table));
+}
+
+static void put_extensions(struct writer *w, const struct qcow2_header *h)
+{
+    uint8_t data[24] = {0};
+
+    if (h->backing_format) {
+        put_extension(w, EXT_BACKING_FORMAT, h->backing_format,
+                      (uint32_t)strlen(h->backing_format));
+    }
+    if (h->data_file && (h->incompatible & QCOW2_INCOMPAT_DATA_FILE)) {
+        put_extension(w, EXT_DATA_FILE, h->data_file, (uint32_t)strlen(h->data_file));
+    }
+    if (h->luks_offset) {
+        qcow2_put64(data, h->luks_offset);
+        qcow2_put64(data + 8, h->luks_size);
+        put_extension(w, EXT_CRYPTO, data, 16);
+    }
+    if (h->version >= 3) {
+        /* Only for messages: a small header cluster may go without. */
+        struct writer before = *w;
+
+        put_features(w);
+        if (w->full || w->left < 8u + 32u + QCOW2_HEADER_SIZE_V3) {
+            *w = before;
+            memset(w->at, 0, w->left);
+        }
+    }
+    if (h->has_bitmaps) {
+        qcow2_put32(data, h->bitmap_count);
+        qcow2_put32(data + 4, 0);
+        qcow2_put64(data + 8, h->bitmap_dir_size);
+        qcow2_put64(data + 16, h->bitmap_dir_offset);
+        put_extension(w, EXT_BITMAPS, data, 24);
+    }
+    for (const struct qcow2_unknown *ext = h->unknown; ext; ext = ext->next) {
+        put_extension(w, ext->type, ext->data, ext->size);
+    }
+    put_extension(w, EXT_END, NULL, 0);
+}
+
+int qcow2_header_write(const struct qcow2_header *h, uint8_t *b)
+{
+    size_t cluster_size = (size_t)1 << h->cluster_bits;
+    size_t length = h->version >= 3 ? QCOW2_HEADER_SIZE_NOW + h->tail_size : QCOW2_HEADER_SIZE_V2;
+    size_t backing_size = h->backing ? strlen(h->backing) : 0;
+    struct writer w;
+
+    memset(b, 0, cluster_size);
+    if (length > cluster_size) {
+        return -ENOSPC;
+    }
+    qcow2_put32(b, QCOW2_MAGIC);
+    qcow2_put32(b + 4, h->version);
+    qcow2_put32(b + 20, h->cluster_bits);
+    qcow2_put64(b + 24, h->size);
+    qcow2_put32(b + 32, h->crypt);
+    qcow2_put32(b + 36, h->l1_size);
+    qcow2_put64(b + 40, h->l1_offset);
+    qcow2_put64(b + 48, h->reftable_offset);
+    qcow2_put32(b + 56, h->reftable_clusters);
+    qcow2_put32(b + 60, h->snapshot_count);
+    qcow2_put64(b + 64, h->snapshots_offset);
+    if (h->version >= 3) {
+        qcow2_put64(b + 72, h->incompatible);
+        qcow2_put64(b + 80, h->compatible);
+        qcow2_put64(b + 88, h->autoclear);
+        qcow2_put32(b + 96, h->refcount_order);
+        qcow2_put32(b + 100, (uint32_t)length);
+        b[104] = (uint8_t)h->compression;
+        if (h->tail_size) {
+            memcpy(b + QCOW2_HEADER_SIZE_NOW, h->tail, h->tail_size);
+        }
+    }
+    w = (struct writer){.at = b + length, .left = cluster_size - length};
+    put_extensions(&w, h);
+    if (w.full || backing_size > w.left) {
+        return -ENOSPC;
+    }
+    if (backing_size) {
+        qcow2_put64(b + 8, (uint64_t)(w.at - b));
+        qcow2_put32(b + 16, (uint32_t)backing_size);
+        memcpy(w.at, h->backing, backing_size);
+    }
+    return 0;
+}
+
+void qcow2_header_free(struct qcow2_header *header)
+{
+    while (header->unknown) {
+        struct qcow2_unknown *ext = header->unknown;
+
+        header->unknown = ext->next;
+        free(ext->data);
+        free(ext);
+    }
+    free(header->tail);
+    free(header->backing);
+    free(header->backing_format);
+    free(header->data_file);
+    memset(header, 0, sizeof(*header));
+}

@@ -1,0 +1,8 @@
+# Unit tests of block nodes.
+
+ifeq ($(CONFIG_SYSTEM),yes)
+block-tests := block-file block-filter block-parts
+unit-tests += $(block-tests)
+$(foreach t,$(block-tests),$(eval unit-libs-$(t) := io util))
+$(foreach t,$(block-tests),$(eval unit-syslibs-$(t) := $(SYSTEM_LIBS)))
+endif
