@@ -68,6 +68,7 @@ struct rv_system {
     uint64_t stvec, scounteren, sscratch, sepc, scause, stval, satp, senvcfg;
     uint64_t stimecmp;
     struct cpu_timer *stimer; /* wakes the vCPU at stimecmp */
+    _Atomic bool stimer_due;  /* it has fired */
     struct rv_counter counter[RV_COUNTERS];
     uint64_t mhpmevent[RV_COUNTERS];
     int64_t overflow;          /* when a counter will overflow next, on the virtual clock */

@@ -159,6 +159,8 @@ uint64_t rv_time(const struct riscv_cpu *rv);
 void rv_stimecmp_changed(struct riscv_cpu *rv);
 /* Whether stimecmp has been reached. */
 bool rv_stimecmp_pending(const struct riscv_cpu *rv);
+/* The same for the run loop, which asks often: the clock is read only when the timer has fired. */
+bool rv_stimer_interrupts(struct riscv_cpu *rv);
 
 /* Bits of the counters that exist: cycle, instret and hpm ones. */
 uint32_t rv_counters_available(const struct riscv_cpu *rv);
