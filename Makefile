@@ -11,6 +11,7 @@
 #   unit-tests += NAME              tests/unit/NAME.c is a unit test (said in tests/unit/AREA.mk) ...
 #   unit-libs-NAME := riscv jit     ... linked with these libraries (in link order)
 #   unit-syslibs-NAME := $(GLIB_LIBS)  ... and these of the system
+#   fuzz-targets, fuzz-libs-NAME    the same of fuzz targets; see tests/fuzz/README.md
 #   check-tests += tests/x/y        an executable file that prints TAP, run by make check
 #   check-deps += build/...         files to be made before the tests run
 #   bench-deps += build/...         files to be made before make bench
@@ -187,6 +188,8 @@ $$(B)/tests/unit/$(1): $$(B)/obj/tests/unit/$(1).o $$(call lib-files,$$(unit-lib
 endef
 $(foreach t,$(unit-tests),$(eval $(call unit,$(t))))
 
+include tests/fuzz/rules.mk
+
 define hostprog
 build/host/$(1): $(1).c build/config.h
 	$$(call say,HOSTCC,$$@)
@@ -253,6 +256,7 @@ help:
 	@echo 'make demo       fetch RISC-V programs from Debian and run them'
 	@echo 'make bench      measure against native and QEMU'
 	@echo 'make install    honours DESTDIR; ./configure --prefix says where'
+	@echo 'make fuzz       build the fuzz targets; tests/fuzz/run runs them'
 	@echo 'make compile_commands.json, make clean'
 	@echo 'MODE=asan|ubsan|tsan|cov, V=1, CI=true'
 

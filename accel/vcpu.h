@@ -42,6 +42,9 @@ void vcpu_stop_all(void (*release)(void), void (*acquire)(void));
 /* A vCPU that is powered off does not run (RISC-V harts under HSM, x86 APs before SIPI). */
 void vcpu_set_power(struct cpu *cpu, bool on);
 
+/* The vCPU was reset: it does not wait for an interrupt any more. It is paused. Any thread. */
+void vcpu_unhalt(struct cpu *cpu);
+
 unsigned vcpu_count(void);
 struct cpu *vcpu_at(unsigned index);
 pthread_t vcpu_thread(struct cpu *cpu);

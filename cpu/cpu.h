@@ -64,6 +64,8 @@ struct cpu {
     uint64_t exit_arg;           /* see enum cpu_exit */
     uint32_t exit_reason;        /* enum cpu_exit, or one private to the accelerator */
     uint64_t normal_stack_limit; /* what stack_limit is when no kick is pending */
+    void *tlb_table;             /* system emulation: of the data space in use */
+    uint64_t tlb_mask;           /* see jit/jit.h */
     uint64_t spill[CPU_SPILL_SLOTS] __attribute__((aligned(32)));
 
     /* cold */

@@ -28,7 +28,10 @@ static int64_t read_signed(const uint8_t **p)
 struct place {
     uint8_t kind, raw, other;
     uint64_t constant;
+    const uint8_t *sum;
 };
+
+enum { SUM_SIZE = 9 };
 
 static uint64_t visible(uint64_t bits, unsigned raw)
 {
@@ -44,26 +47,57 @@ static uint64_t visible(uint64_t bits, unsigned raw)
     return bits;
 }
 
-static uint64_t fetch(const struct place *place, const struct jit_layout *layout,
-                      const struct jit_host_regs *regs, const void *state, uint32_t home)
+/* The host as the fault has found it. */
+struct source {
+    const struct ir_target *target;
+    const struct jit_layout *layout;
+    const struct jit_host_regs *regs;
+    const char *state;
+};
+
+/* What is in a register, a slot, or the home of a global. */
+static uint64_t fetch_simple(const struct source *from, unsigned kind, unsigned global)
 {
     uint64_t value;
 
-    if (place->kind < 16) {
-        return regs->gpr[place->kind];
+    if (kind < 16) {
+        return from->regs->gpr[kind];
     }
-    if (place->kind < SIDE_SPILL) {
-        return regs->vector[place->kind - 16];
+    if (kind < SIDE_SPILL) {
+        return from->regs->vector[kind - 16];
     }
+    if (kind < SIDE_HOME) {
+        memcpy(&value, from->state + from->layout->spill + 8u * (kind - SIDE_SPILL), 8);
+    } else {
+        memcpy(&value, from->state + from->target->globals[global].offset, 8);
+    }
+    return value;
+}
+
+static uint64_t fetch_sum(const struct source *from, const uint8_t *p)
+{
+    uint64_t value;
+    int32_t disp;
+
+    memcpy(&disp, p + 5, 4);
+    value = (uint64_t)(int64_t)disp;
+    for (unsigned part = 0; part < 2; part++) {
+        if (p[2 * part] != SIDE_CONST) {
+            value += fetch_simple(from, p[2 * part], p[2 * part + 1]) << (part ? p[4] : 0);
+        }
+    }
+    return value;
+}
+
+static uint64_t fetch(const struct source *from, const struct place *place, unsigned global)
+{
     if (place->kind == SIDE_CONST) {
         return place->constant;
     }
-    if (place->kind == SIDE_HOME || place->kind == SIDE_OTHER_HOME) {
-        memcpy(&value, (const char *)state + home, 8);
-    } else {
-        memcpy(&value, (const char *)state + layout->spill + 8u * (place->kind - SIDE_SPILL), 8);
+    if (place->kind == SIDE_SUM) {
+        return fetch_sum(from, place->sum);
     }
-    return value;
+    return fetch_simple(from, place->kind, place->kind == SIDE_OTHER_HOME ? place->other : global);
 }
 
 bool jit_recover(const struct ir_target *target, const struct jit_layout *layout,
@@ -73,6 +107,7 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
     const uint8_t *p = side, *end = side + side_size;
     struct place place[IR_MAX_GLOBALS];
     int8_t pin[IR_MAX_GLOBALS];
+    const struct source from = {target, layout, regs, state};
     uint64_t at_pc = unit_pc;
     uint32_t at = 0;
     bool found = false;
@@ -112,6 +147,9 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
                 p += 8;
             } else if (to->kind == SIDE_OTHER_HOME) {
                 to->other = *p++;
+            } else if (to->kind == SIDE_SUM) {
+                to->sum = p;
+                p += SUM_SIZE;
             }
         }
         found = at == offset;
@@ -122,10 +160,7 @@ bool jit_recover(const struct ir_target *target, const struct jit_layout *layout
 
     uint64_t value[IR_MAX_GLOBALS];
     for (unsigned g = 0; g < target->global_count; g++) {
-        value[g] = visible(
-            fetch(&place[g], layout, regs, state,
-                  target->globals[place[g].kind == SIDE_OTHER_HOME ? place[g].other : g].offset),
-            place[g].raw);
+        value[g] = visible(fetch(&from, &place[g], g), place[g].raw);
     }
     for (unsigned g = 0; g < target->global_count; g++) {
         memcpy((char *)state + target->globals[g].offset, &value[g], 8);

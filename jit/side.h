@@ -10,8 +10,11 @@
  *   mark   := offset-delta:u16  pc-delta:signed-varint  count:u8  entry*count
  *   count  := SIDE_RESET means: forget all entries so far; a true count follows
  *   entry  := global:u8  place:u8  [constant:u64 if place is SIDE_CONST, global:u8 if
- *             SIDE_OTHER_HOME: it is a copy of that global's value]
- *   place  := 0..31 host register (16 and up: vector), 32..95 spill slot, SIDE_HOME, SIDE_CONST;
+ *             SIDE_OTHER_HOME: it is a copy of that global's value; sum if SIDE_SUM]
+ *   sum    := part part scale:u8 displacement:u32, the second part times 2^scale
+ *   part   := place:u8 global:u8, of 64 bits; SIDE_CONST for none
+ *   place  := 0..31 host register (16 and up: vector), 32..95 spill slot, SIDE_HOME, SIDE_CONST,
+ *             SIDE_SUM: an address that is not computed by itself;
  *             with SIDE_FLAGS added a byte follows that says what is to be done to it: SIDE_RAW_F64
  * (a NaN made canonical), SIDE_RAW_F32 (that, then boxed), SIDE_F32 (boxed)
  */
@@ -26,6 +29,7 @@ enum {
     SIDE_HOME = 96,
     SIDE_CONST = 97,
     SIDE_OTHER_HOME = 98,
+    SIDE_SUM = 99,
     SIDE_FLAGS = 128,
     SIDE_RESET = 255,
     SIDE_RAW_F64 = 1,

@@ -85,6 +85,7 @@ static void start_translator(const struct options *options)
         .guest_base = mem_guest_base,
         .code_size = (size_t)options->tb_size << 20,
         .fetchable = mm_fetchable,
+        .syscall = user_syscall,
         .perfmap = options->perfmap,
         .jitdump = options->jitdump,
         .symbol = symbols_find,

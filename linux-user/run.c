@@ -15,7 +15,8 @@
 #include "linux-user/user.h"
 #include "util/log.h"
 
-static void make_syscall(struct user_thread *t)
+/* True if the guest just goes on with the result. */
+static bool make_syscall(struct user_thread *t)
 {
     int64_t result;
 
@@ -23,16 +24,24 @@ static void make_syscall(struct user_thread *t)
     result = syscall_make(t);
     switch (result) {
     case -USER_ESIGRETURN:
-        return;
+        return false;
     case -USER_ERESTARTSYS:
     case -USER_ERESTARTNOINTR:
     case -USER_ERESTARTNOHAND:
         t->syscall_restart = result;
         signal_deliver(t);
-        return;
+        return false;
     default:
         abi_syscall_result(t->cpu, result);
+        return true;
     }
+}
+
+bool user_syscall(struct cpu *cpu)
+{
+    struct user_thread *t = cpu->owner;
+
+    return make_syscall(t) && !signal_pending(t);
 }
 
 /*

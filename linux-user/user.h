@@ -120,6 +120,10 @@ int user_fd_reserve(int fd);
 /* Runs the thread's vCPU until the thread or process ends. t is user_self. (run.c) */
 _Noreturn void user_run(struct user_thread *t);
 
+/* Makes the system call that is next. True if the guest just goes on; false if user_run() must see
+ * to something first. May not return. cpu is the calling thread's. (run.c) */
+bool user_syscall(struct cpu *cpu);
+
 /*
  * Makes a host system call for the guest. If a signal for the guest arrives before the call has
  * begun, it returns -USER_ERESTARTNOINTR without having made it; there is no moment in between at

@@ -399,7 +399,7 @@ int property_set(const struct property *table, void *object, const char *who, co
 }
 
 /* Takes "name[=value]" off the list; false when it is too long or has no name. */
-static bool next_item(const char **list, char *name, char *value)
+static bool next_item(const char **list, char *name, char *value, bool *bare)
 {
     const char *s = *list;
     size_t n = 0;
@@ -415,7 +415,8 @@ static bool next_item(const char **list, char *name, char *value)
         return false;
     }
     strcpy(value, "on");
-    if (*s == '=') {
+    *bare = *s != '=';
+    if (!*bare) {
         n = 0;
         for (s++; *s && (*s != ',' || s[1] == ','); s++) {
             s += *s == ','; /* of two, one stays */
@@ -430,22 +431,33 @@ static bool next_item(const char **list, char *name, char *value)
     return true;
 }
 
+/* "nowait", where "wait" is a switch. */
+static bool is_negated_bool(const struct property *table, const char *name)
+{
+    const struct property *p = !strncmp(name, "no", 2) ? property_find(table, name + 2) : NULL;
+
+    return p && p->type == PROPERTY_BOOL;
+}
+
 int property_set_list(const struct property *table, void *object, const char *who, const char *list,
                       bool (*skip)(void *opaque, const char *name, const char *value), void *opaque,
                       char *error, size_t error_size)
 {
     char name[VALUE_MAX], value[VALUE_MAX];
+    bool bare;
 
     while (*list) {
         const char *item = list;
 
-        if (!next_item(&list, name, value)) {
+        if (!next_item(&list, name, value, &bare)) {
             return fail(-EINVAL, error, error_size, "%s: '%.60s': expected NAME=VALUE", who, item);
         }
         if (skip && skip(opaque, name, value)) {
             continue;
         }
-        int err = property_set(table, object, who, name, value, error, error_size);
+        bool off = bare && !property_find(table, name) && is_negated_bool(table, name);
+        int err = property_set(table, object, who, off ? name + 2 : name, off ? "off" : value,
+                               error, error_size);
 
         if (err) {
             return err;

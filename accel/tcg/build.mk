@@ -9,3 +9,6 @@ src-tcg += accel/tcg/options.c
 src-tcg += accel/tcg/cold.c
 src-tcg += accel/tcg/perf.c
 src-tcg += accel/tcg/stats.c
+src-tcg += accel/tcg/memory.c
+src-tcg += accel/tcg/system.c
+src-tcg += accel/tcg/tlb.c

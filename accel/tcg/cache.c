@@ -1,19 +1,40 @@
 /*
  * Finding, linking and dropping units.
+ *
+ * The tables by pc and by page start small, so that a short program touches little memory, and are
+ * doubled as units become more.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "accel/tcg/internal.h"
 #include "accel/tcg/perf.h"
 #include "mem/guest.h"
+#include "mem/types.h"
 
-enum { MAX_UNITS = 1 << 24 };
+enum {
+    MAX_UNITS = 1 << 24,
+    FIRST_HASH_BITS = 9,
+    PAGE_LISTS = 3, /* log2 of units per list of a page */
+};
 
 /* Units in the order of their code. Reserved once, so that a signal handler may search while
  * another thread appends. */
 static struct tcg_unit **by_code;
 static _Atomic uint32_t by_code_count;
+
+static void make_tables(unsigned bits)
+{
+    tcg.hash_bits = bits;
+    tcg.hash = calloc(1u << bits, sizeof(*tcg.hash));
+    tcg.pages = calloc(1u << (bits - PAGE_LISTS), sizeof(*tcg.pages));
+    tcg.live_units = 0;
+    if (!tcg.hash || !tcg.pages) {
+        fputs("tinamou: out of memory\n", stderr);
+        abort();
+    }
+}
 
 void tcg_cache_init(void)
 {
@@ -23,24 +44,32 @@ void tcg_cache_init(void)
         abort();
     }
     arena_init(&tcg.arena, 256 * 1024);
+    make_tables(FIRST_HASH_BITS);
 }
 
 static unsigned hash_of(uint64_t pc, uint64_t mode)
 {
     uint64_t h = (pc >> 1) * 0x9e3779b97f4a7c15u ^ mode * 0xc2b2ae3d27d4eb4fu;
-    return h >> (64 - TCG_HASH_BITS);
+    return h >> (64 - tcg.hash_bits);
+}
+
+static uint64_t page_number(const uint8_t *host)
+{
+    return (uint64_t)(uintptr_t)host >> TCG_PAGE_BITS;
 }
 
 static unsigned page_hash(uint64_t page)
 {
-    return (page * 0x9e3779b97f4a7c15u) >> (64 - TCG_PAGE_HASH_BITS);
+    return (page * 0x9e3779b97f4a7c15u) >> (64 - tcg.hash_bits + PAGE_LISTS);
 }
 
-struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode)
+struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode)
 {
-    struct tcg_unit *unit = tcg.hash[hash_of(pc, mode)];
+    struct tcg_unit *unit = tcg.hash[hash_of(where->pc, mode)];
+    uint64_t first = page_number(where->host[0]), second = page_number(where->host[1]);
 
-    while (unit && (unit->pc != pc || unit->mode != mode)) {
+    while (unit && (unit->pc != where->pc || unit->mode != mode ||
+                    (first && (unit->page[0] != first || unit->page[1] != second)))) {
         unit = unit->hash_next;
     }
     return unit;
@@ -48,13 +77,12 @@ struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode)
 
 static uint64_t page_of(const struct tcg_unit *unit, unsigned i)
 {
-    uint64_t last = unit->end > unit->pc ? unit->end - 1 : unit->pc;
-    return (i ? last : unit->pc) >> TCG_PAGE_BITS;
+    return unit->page[i];
 }
 
 static unsigned page_count(const struct tcg_unit *unit)
 {
-    return page_of(unit, 0) == page_of(unit, 1) ? 1 : 2;
+    return unit->page[1] && unit->page[0] != unit->page[1] ? 2 : 1;
 }
 
 /* The link in the list of `page` that follows from the unit before. */
@@ -66,7 +94,7 @@ static struct tcg_unit **next_in_page(struct tcg_unit *unit, uint64_t page)
                                 : 1];
 }
 
-void tcg_insert_locked(struct tcg_unit *unit)
+static void enter(struct tcg_unit *unit)
 {
     struct tcg_unit **head = &tcg.hash[hash_of(unit->pc, unit->mode)];
     unsigned first = page_hash(page_of(unit, 0));
@@ -80,6 +108,31 @@ void tcg_insert_locked(struct tcg_unit *unit)
         unit->page_next[1] = tcg.pages[second];
         tcg.pages[second] = unit;
     }
+    tcg.live_units++;
+}
+
+static void double_tables(void)
+{
+    struct tcg_unit **hash = tcg.hash, *unit, *next;
+    uint32_t lists = 1u << tcg.hash_bits;
+
+    free(tcg.pages);
+    make_tables(tcg.hash_bits + 1);
+    for (uint32_t i = 0; i < lists; i++) {
+        for (unit = hash[i]; unit; unit = next) {
+            next = unit->hash_next;
+            enter(unit);
+        }
+    }
+    free(hash);
+}
+
+void tcg_insert_locked(struct tcg_unit *unit)
+{
+    if (tcg.live_units >> tcg.hash_bits) {
+        double_tables();
+    }
+    enter(unit);
 }
 
 void tcg_remember_code(struct tcg_unit *unit)
@@ -130,7 +183,9 @@ void tcg_link_locked(uint32_t number, struct tcg_unit *to)
 {
     struct tcg_link *link = &tcg.links[number];
 
-    if (link->to || link->from->dead) {
+    /* within a page only: the way to another one may be another in another address space */
+    if (link->to || link->from->dead ||
+        (tcg.system && (to->page[0] != link->from->page[0] || to->page[1]))) {
         return;
     }
     link->to = to;
@@ -144,6 +199,7 @@ static void unlink_hash(struct tcg_unit *unit)
 {
     struct tcg_unit **p = &tcg.hash[hash_of(unit->pc, unit->mode)];
 
+    tcg.live_units--;
     while (*p != unit) {
         p = &(*p)->hash_next;
     }
@@ -164,6 +220,10 @@ static void unlink_hash(struct tcg_unit *unit)
 
 static void forget_jumps(uint64_t pc)
 {
+    if (tcg.system) {
+        tcg.system->forget_jumps(pc);
+        return;
+    }
     unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
 
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
@@ -209,14 +269,19 @@ void tcg_reset_locked(void)
         }
     }
     atomic_store(&by_code_count, 0);
-    memset(tcg.hash, 0, sizeof(tcg.hash));
-    memset(tcg.pages, 0, sizeof(tcg.pages));
+    free(tcg.hash);
+    free(tcg.pages);
+    make_tables(FIRST_HASH_BITS);
     tcg.link_count = 0;
     arena_reset(&tcg.arena);
+    if (tcg.system) {
+        tcg.system->forget_all_jumps();
+    }
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
         tcg_forget_jumps(cpu);
     }
     tcg.full = false;
+    atomic_fetch_add(&tcg.epoch, 1);
     tcg.stats.cache_resets++;
 }
 
@@ -228,8 +293,8 @@ static void each_in_range(uint64_t start, uint64_t end, void (*fn)(struct tcg_un
     if (start >= end) {
         return;
     }
-    if (last - first >= 1 << TCG_PAGE_HASH_BITS) {
-        for (unsigned h = 0; h < 1 << TCG_HASH_BITS; h++) {
+    if (last - first >= 1u << (tcg.hash_bits - PAGE_LISTS)) {
+        for (uint32_t h = 0; h < 1u << tcg.hash_bits; h++) {
             struct tcg_unit *unit = tcg.hash[h], *next;
             for (; unit; unit = next) {
                 next = unit->hash_next;
@@ -264,23 +329,40 @@ void tcg_invalidate(uint64_t start, uint64_t end)
     lock_release(&tcg.lock);
 }
 
-static unsigned fetch_unit(const struct tcg_unit *unit, void *bytes)
+void tcg_drop_page_locked(const uint8_t *page)
 {
-    unsigned length = (unsigned)(unit->end - unit->pc);
+    uint64_t number = page_number(page);
+    struct tcg_unit *unit = tcg.pages[page_hash(number)], *next;
 
-    if (mem_guest_read(bytes, unit->pc, length) < 0) {
-        return 0;
+    for (; unit; unit = next) {
+        next = *next_in_page(unit, number);
+        if (unit->page[0] == number || unit->page[1] == number) {
+            tcg_drop_locked(unit);
+        }
     }
-    return length;
 }
 
-static void drop_if_changed(struct tcg_unit *unit)
+bool tcg_is_changed(const struct tcg_unit *unit)
 {
     uint8_t bytes[1024];
     unsigned length = (unsigned)(unit->end - unit->pc);
 
-    if (length > sizeof(bytes) || fetch_unit(unit, bytes) != length ||
-        memcmp(bytes, unit->guest_bytes, length) != 0) {
+    if (tcg.system) {
+        const uint8_t *first = (const uint8_t *)(unit->page[0] << TCG_PAGE_BITS);
+        const uint8_t *second = (const uint8_t *)(unit->page[1] << TCG_PAGE_BITS);
+        unsigned offset = unit->pc & (MEM_PAGE_SIZE - 1);
+        unsigned here = length < MEM_PAGE_SIZE - offset ? length : MEM_PAGE_SIZE - offset;
+
+        return memcmp(first + offset, unit->guest_bytes, here) != 0 ||
+               (here < length && memcmp(second, unit->guest_bytes + here, length - here) != 0);
+    }
+    return length > sizeof(bytes) || mem_guest_read(bytes, unit->pc, length) < 0 ||
+           memcmp(bytes, unit->guest_bytes, length) != 0;
+}
+
+static void drop_if_changed(struct tcg_unit *unit)
+{
+    if (tcg_is_changed(unit)) {
         tcg_drop_locked(unit);
     }
 }

@@ -84,11 +84,16 @@ static bool may_interpret(const struct ir_unit *unit)
     return true;
 }
 
-bool tcg_run_cold(struct cpu *cpu, uint64_t pc, enum cpu_exit *result)
+bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *result)
 {
     struct tcg_cold *cold = of(cpu->accel);
-    struct cpu_translate request = {
-        .pc = pc, .mode = cpu->mode, .cpu = cpu, .max_insns = UINT32_MAX, .fetch = tcg_fetch};
+    uint64_t pc = where->pc;
+    struct cpu_translate request = {.pc = pc,
+                                    .mode = cpu->mode,
+                                    .cpu = cpu,
+                                    .max_insns = where->host[1] ? 1 : UINT32_MAX,
+                                    .fetch = tcg_fetch,
+                                    .opaque = where};
 
     warm(cpu, pc);
     if (!cold) {

@@ -20,14 +20,18 @@
 #include "util/arena.h"
 #include "util/lock.h"
 
+struct interp_memory;
+struct mem_ram;
+
 /* exit_reason values of our own, behind those of enum cpu_exit. */
 enum {
     TCG_EXIT_LOOKUP = CPU_EXIT_COUNT, /* find the unit of the pc in the state */
     TCG_EXIT_POLL,                    /* an exit check has fired */
+    TCG_STAY_SYSCALL,                 /* counted like them: a system call in hook_call() */
     TCG_EXIT_COUNT
 };
 
-enum { TCG_NO_LINK = UINT32_MAX, TCG_HASH_BITS = 14, TCG_PAGE_HASH_BITS = 12, TCG_PAGE_BITS = 12 };
+enum { TCG_NO_LINK = UINT32_MAX, TCG_PAGE_BITS = 12 };
 
 /* A direct jump between units, by its id the index into tcg.links. */
 struct tcg_link {
@@ -36,6 +40,17 @@ struct tcg_link {
     uint32_t at;                /* offset of the displacement in the code buffer */
     uint32_t stub;              /* offset of the stub */
     uint32_t next;              /* next link that leads to the same unit */
+};
+
+/*
+ * Where the code at a guest pc is. In user mode, that is all. In system mode a unit belongs to the
+ * host page(s) its code is in, and does not leave its page; but a single instruction that crosses
+ * into the next makes a unit of two pages.
+ */
+struct tcg_where {
+    uint64_t pc;
+    const uint8_t *host[2]; /* the pages of pc and, if the unit crosses, the one behind; or NULL */
+    struct mem_ram *ram[2]; /* that they belong to */
 };
 
 struct tcg_unit {
@@ -47,8 +62,10 @@ struct tcg_unit {
     uint32_t incoming; /* list of links that lead here */
     bool dead;
     struct tcg_unit *hash_next;
-    struct tcg_unit *page_next[2]; /* by the page of pc, and of end - 1 if that is another */
-    const uint8_t *guest_bytes;    /* copy of the guest code */
+    uint64_t page[2]; /* numbers: guest pages of pc and end - 1; host pages in system mode, where
+                         the second is 0 if there is none */
+    struct tcg_unit *page_next[2];
+    const uint8_t *guest_bytes; /* copy of the guest code */
     const uint8_t *side;
     uint32_t side_size;
     struct ir_unit *ir; /* interpreter only */
@@ -61,8 +78,10 @@ struct tcg_cpu {
     struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
     struct tcg_cold *cold;  /* cold.c */
     jmp_buf escape;         /* interp.c: from a fault in a helper */
+    bool interpreting;      /* system mode: a helper's fault leaves by `escape` */
     bool escaped;
     uint64_t escape_address;        /* of that fault, the guest's */
+    struct tcg_system_cpu *system;  /* system.h */
     _Atomic bool in_code;           /* runs generated code, or may look at units */
     uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };
@@ -98,7 +117,8 @@ struct tcg_cpu {
     X(CPU_EXIT_HALT, exits_halt, "exits: waiting for an interrupt")    \
     X(CPU_EXIT_TRAP, exits_trap, "exits: traps taken by helpers")      \
     X(TCG_EXIT_LOOKUP, exits_lookup, "exits: no unit to go on with")   \
-    X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")
+    X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")          \
+    X(TCG_STAY_SYSCALL, syscalls_inside, "system calls made without an exit")
 
 struct tcg_stats {
 #define X(name, help) uint64_t name;
@@ -106,8 +126,26 @@ struct tcg_stats {
 #undef X
 };
 
+/* How system mode differs; all NULL in user mode. Set by system.c. */
+struct tcg_system_hooks {
+    /* Finds the page of pc's code; false if the fetch faults. No lock. */
+    bool (*locate)(struct cpu *cpu, uint64_t pc, struct tcg_where *where);
+    /* From now on writes to the page are told of: before its bytes are read. Lock held. */
+    void (*protect)(struct cpu *cpu, const struct tcg_where *where);
+    /* A unit was made. Lock held. */
+    void (*translated)(struct tcg_unit *unit);
+    /* Entries for pc in all vCPUs' jump caches are no good any more. Lock held. */
+    void (*forget_jumps)(uint64_t pc);
+    /* All entries of all jump caches. Lock held, nobody in generated code. */
+    void (*forget_all_jumps)(void);
+    bool (*slow)(void *state, struct jit_host_regs *regs, const uint8_t *site);
+    /* Guest memory for the interpreter. */
+    const struct interp_memory *memory;
+};
+
 struct tcg {
     bool ready;
+    const struct tcg_system_hooks *system;
     struct tcg_config config;
     struct jit_options options;
     struct jit_layout layout;
@@ -115,14 +153,17 @@ struct tcg {
     bool interp;
 
     struct lock lock;
-    struct arena arena; /* units, side tables, guest bytes */
-    struct tcg_unit *hash[1 << TCG_HASH_BITS];
-    struct tcg_unit *pages[1 << TCG_PAGE_HASH_BITS];
+    struct arena arena;      /* units, side tables, guest bytes */
+    struct tcg_unit **hash;  /* by pc and mode: 1 << hash_bits lists, about one for each unit */
+    struct tcg_unit **pages; /* by page: 1 << (hash_bits - PAGE_LISTS) lists (cache.c) */
+    unsigned hash_bits;
+    uint32_t live_units; /* in the tables */
     struct tcg_link *links;
     uint32_t link_count, link_cap;
     struct tcg_cpu *cpus;
-    _Atomic bool stop; /* everybody must leave generated code: a reset is under way */
-    bool full;         /* the code buffer had no room */
+    _Atomic uint32_t epoch; /* counts when code that was left may not be gone back to */
+    _Atomic bool stop;      /* everybody must leave generated code: a reset is under way */
+    bool full;              /* the code buffer had no room */
 
     struct ir_builder builder;
     struct ir_unit unit; /* being translated */
@@ -155,7 +196,11 @@ static inline bool tcg_in_buffer(uint64_t host)
 
 /* cache.c; all with the lock held unless said otherwise. */
 void tcg_cache_init(void);
-struct tcg_unit *tcg_find_locked(uint64_t pc, uint64_t mode);
+struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode);
+/* System mode: units with code in that host page. */
+void tcg_drop_page_locked(const uint8_t *page);
+/* Has the unit's code changed since it was translated? */
+bool tcg_is_changed(const struct tcg_unit *unit);
 void tcg_insert_locked(struct tcg_unit *unit);
 void tcg_link_locked(uint32_t link, struct tcg_unit *to);
 void tcg_drop_locked(struct tcg_unit *unit);
@@ -167,11 +212,11 @@ void tcg_remember_code(
     struct tcg_unit *unit); /* for tcg_unit_at(); units come in ascending order */
 
 /* translate.c: translates, inserts; NULL if the code buffer is full (tcg.full). Lock held. */
-struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc);
+struct tcg_unit *tcg_translate_locked(struct cpu *cpu, const struct tcg_where *where);
 /* Builds the optimised IR of the unit at pc into tcg.unit, and logs it. */
 void tcg_build_locked(struct cpu *cpu, struct cpu_translate *request);
-unsigned tcg_fetch(void *opaque, uint64_t pc, void *bytes,
-                   unsigned length); /* cpu_translate.fetch */
+/* cpu_translate.fetch; opaque is a struct tcg_where. */
+unsigned tcg_fetch(void *opaque, uint64_t pc, void *bytes, unsigned length);
 void tcg_log_ir(const struct ir_unit *unit, const char *title);
 
 /* stats.c */
@@ -198,10 +243,23 @@ void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,
 bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);
 /* Interprets from pc to the next branch and makes it warm; may do just the latter. As
  * tcg_interpret(). */
-bool tcg_run_cold(struct cpu *cpu, uint64_t pc, enum cpu_exit *result);
+bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *result);
 void tcg_cold_free(struct tcg_cpu *self);
 
 /* tcg.c */
+/* For the system emulator's vCPUs: as cpu_create() of accel.h; and the end of one. */
+struct cpu *tcg_cpu_create(const struct cpu_target_ops *ops);
+void tcg_cpu_destroy(struct cpu *cpu);
+/* Around the time in which a vCPU runs generated code or may look at units. */
+void tcg_begin_code(struct tcg_cpu *self);
+static inline void tcg_end_code(struct tcg_cpu *self)
+{
+    atomic_store_explicit(&self->in_code, false, memory_order_release);
+}
+/* If the cache is full: waits until no other vCPU is in generated code, and empties it. */
+void tcg_reset_cache(struct tcg_cpu *self);
+/* What a vCPU's stack limit is when it runs on the caller's stack. */
+uint64_t tcg_stack_limit(const void *frame);
 /* What the reason for which a unit was left asks of us. True if the driver must be told. */
 bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result);
 static inline uint64_t tcg_pc(const struct cpu *cpu)

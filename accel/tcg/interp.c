@@ -41,12 +41,15 @@ static int call(void *opaque, const struct ir_helper *helper, void *state, const
 
     if (_setjmp(self->escape) != 0) {
         __builtin_ia32_ldmxcsr(mxcsr);
+        self->interpreting = false;
         *fault_signal = cpu->exit_signal;
         *fault_code = cpu->exit_code;
         return -EFAULT;
     }
     cpu->exit_reason = JIT_IN_HELPER;
+    self->interpreting = true;
     *result = interp_call(helper, state, args);
+    self->interpreting = false;
     cpu->exit_reason = CPU_EXIT_NONE;
     return 0;
 }
@@ -72,15 +75,23 @@ void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address, 
     regs[REG_RIP] = (greg_t)(uint64_t)escape;
 }
 
-static const struct interp_memory memory = {.load = load, .store = store, .cas = cas, .call = call};
+static const struct interp_memory memory = {.load = load, .store = store, .cas = cas};
 
 bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result)
 {
     struct tcg_cpu *self = cpu->accel;
+    struct interp_memory ops = tcg.system ? *tcg.system->memory : memory;
     struct interp_exit leave;
 
-    if (interp_run(unit, cpu, &memory, &leave) == -EFAULT) {
+    ops.opaque = cpu;
+    ops.call = call;
+    if (interp_run(unit, cpu, &ops, &leave) == -EFAULT) {
         tcg_set_pc(cpu, leave.pc);
+        if (tcg.system) {
+            tcg_count_exit(self, CPU_EXIT_MEM_FAULT);
+            *result = CPU_EXIT_MEM_FAULT;
+            return true;
+        }
         cpu->exit_arg = self->escaped ? self->escape_address : mem_guest_fault_address();
         self->escaped = false;
         cpu->exit_signal = leave.fault_signal;
@@ -90,6 +101,10 @@ bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *r
         return true;
     }
     tcg_set_pc(cpu, leave.pc);
+    if (tcg.system) {
+        *result = leave.op == IR_exit_loop ? (enum cpu_exit)leave.reason : CPU_EXIT_NONE;
+        return *result != CPU_EXIT_NONE;
+    }
     return leave.op == IR_exit_loop && tcg_leave(cpu, leave.reason, result);
 }
 
@@ -112,9 +127,9 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
             unit = (struct tcg_unit *)jump->code;
         } else {
             lock_acquire(&tcg.lock);
-            unit = tcg_find_locked(pc, cpu->mode);
+            unit = tcg_find_locked(&(struct tcg_where){.pc = pc}, cpu->mode);
             if (!unit) {
-                unit = tcg_translate_locked(cpu, pc);
+                unit = tcg_translate_locked(cpu, &(struct tcg_where){.pc = pc});
             }
             if (unit) {
                 jump->code = unit;

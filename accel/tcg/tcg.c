@@ -47,7 +47,7 @@ void tcg_drop_at(struct cpu *cpu, uint64_t pc)
     struct tcg_unit *unit;
 
     lock_acquire(&tcg.lock);
-    unit = tcg_find_locked(pc, cpu->mode);
+    unit = tcg_find_locked(&(struct tcg_where){.pc = pc}, cpu->mode);
     if (unit) {
         tcg_drop_locked(unit);
     }
@@ -75,12 +75,11 @@ void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
     }
 }
 
-/* For generated code: NULL if the run loop is to see to it. */
-static struct tcg_unit *unit_for(struct cpu *cpu, uint64_t pc)
+static struct tcg_unit *unit_for(struct cpu *cpu, const struct tcg_where *where)
 {
-    struct tcg_unit *unit = tcg_find_locked(pc, cpu->mode);
+    struct tcg_unit *unit = tcg_find_locked(where, cpu->mode);
 
-    return unit || tcg_is_cold(cpu, pc) ? unit : tcg_translate_locked(cpu, pc);
+    return unit ? unit : tcg_translate_locked(cpu, where);
 }
 
 /* Called by generated code, on its stack. */
@@ -89,15 +88,20 @@ static const void *hook_lookup(void *state, uint64_t pc)
     struct cpu *cpu = state;
     struct tcg_cpu *self = cpu->accel;
     struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    struct tcg_where where = {.pc = pc};
     const void *code = NULL;
     struct tcg_unit *unit;
 
-    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN)) {
+    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ||
+        tcg_is_cold(cpu, pc)) {
+        return NULL;
+    }
+    if (tcg.system && !tcg.system->locate(cpu, pc, &where)) {
         return NULL;
     }
     lock_acquire(&tcg.lock);
     tcg.stats.lookups_missed++;
-    unit = unit_for(cpu, pc);
+    unit = unit_for(cpu, &where);
     if (unit) {
         code = tcg_code_rx + unit->code;
         /* code before pc: only this thread reads both, but another may have made the pair stale in
@@ -112,14 +116,25 @@ static const void *hook_lookup(void *state, uint64_t pc)
 static const void *hook_link(void *state, uint32_t number)
 {
     struct cpu *cpu = state;
+    struct tcg_where where;
     const void *code = NULL;
     struct tcg_unit *unit;
-    uint64_t pc;
 
     lock_acquire(&tcg.lock);
-    pc = tcg.links[number].pc;
-    tcg_set_pc(cpu, pc);
-    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, pc);
+    where = (struct tcg_where){.pc = tcg.links[number].pc};
+    tcg_set_pc(cpu, where.pc);
+    if (tcg.system) {
+        /* links do not leave the page; it is still the same one for this vCPU, which comes from
+         * there */
+        lock_release(&tcg.lock);
+        if (!tcg.system->locate(cpu, where.pc, &where)) {
+            return NULL;
+        }
+        lock_acquire(&tcg.lock);
+    }
+    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) || tcg_is_cold(cpu, where.pc)
+               ? NULL
+               : unit_for(cpu, &where);
     if (unit) {
         if (tcg.options.link) {
             tcg_link_locked(number, unit);
@@ -130,10 +145,63 @@ static const void *hook_link(void *state, uint32_t number)
     return code;
 }
 
+/* The vCPU may look at units and run their code, until in_code is false again. */
+void tcg_begin_code(struct tcg_cpu *self)
+{
+    for (;;) {
+        atomic_store(&self->in_code, true);
+        if (!atomic_load(&tcg.stop)) {
+            return;
+        }
+        atomic_store(&self->in_code, false);
+        while (atomic_load(&tcg.stop)) {
+            sched_yield();
+        }
+    }
+}
+
+/*
+ * A system call, made here so that the guest's returns behind it still find their way on the shadow
+ * stack. Like in the run loop the vCPU counts as outside of generated code while the call takes,
+ * and it may take for ever; if code was given back meanwhile, the way on is that by the run loop.
+ */
+static const void *hook_call(void *state)
+{
+    struct cpu *cpu = state;
+    struct tcg_cpu *self = cpu->accel;
+    uint64_t depth = cpu->normal_stack_limit + SHADOW_STACK_SIZE / 2, pc, mode = cpu->mode;
+    uint32_t epoch = atomic_load(&tcg.epoch);
+    struct cpu_jump *jump;
+    bool go_on;
+
+    if ((uint64_t)__builtin_frame_address(0) < depth || log_enabled(LOG_NOCHAIN)) {
+        return NULL;
+    }
+    tcg_count_exit(self, TCG_STAY_SYSCALL);
+    atomic_store_explicit(&self->in_code, false, memory_order_release);
+    cpu->ops->save_fpu(cpu);
+    go_on = tcg.config.syscall(cpu);
+    cpu->ops->load_fpu(cpu);
+    tcg_begin_code(self);
+    cpu->exit_reason = go_on ? CPU_EXIT_NONE : CPU_EXIT_KICK;
+    if (!go_on || atomic_load(&cpu->kicked) || atomic_load(&tcg.epoch) != epoch ||
+        cpu->mode != mode) {
+        return NULL;
+    }
+    pc = tcg_pc(cpu);
+    jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    return __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc ? jump->code : hook_lookup(state, pc);
+}
+
 static void fill_layout(struct jit_layout *layout, const struct tcg_config *config)
 {
     *layout = (struct jit_layout){
-        .memory = config->guest_base ? JIT_MEM_SEGMENT : JIT_MEM_IDENTITY,
+        .memory = tcg.system           ? JIT_MEM_TLB
+                  : config->guest_base ? JIT_MEM_SEGMENT
+                                       : JIT_MEM_IDENTITY,
+        .paged = tcg.system != NULL,
+        .tlb_table = offsetof(struct cpu, tlb_table),
+        .tlb_mask = offsetof(struct cpu, tlb_mask),
         .stack_limit = offsetof(struct cpu, stack_limit),
         .jump_cache = offsetof(struct cpu, jump_cache),
         .jump_cache_bits = CPU_JUMP_CACHE_BITS,
@@ -141,6 +209,7 @@ static void fill_layout(struct jit_layout *layout, const struct tcg_config *conf
         .host_sp = offsetof(struct cpu, host_sp),
         .spill = offsetof(struct cpu, spill),
         .spill_slots = CPU_SPILL_SLOTS - 1,
+        .call_reason = config->syscall && tcg.options.syscall ? CPU_EXIT_SYSCALL : 0,
     };
 }
 
@@ -191,6 +260,8 @@ static void set_target(const struct cpu_target_ops *ops)
     struct jit_x86_hooks hooks = {
         .lookup = hook_lookup,
         .link = hook_link,
+        .slow = tcg.system ? tcg.system->slow : NULL,
+        .call = tcg.layout.call_reason ? hook_call : NULL,
         .pc_offset = ops->pc_offset,
         .reason_poll = TCG_EXIT_POLL,
         .reason_lookup = TCG_EXIT_LOOKUP,
@@ -247,7 +318,7 @@ static void add_cpu(struct cpu *cpu)
     lock_release(&tcg.lock);
 }
 
-static struct cpu *cpu_create(const struct cpu_target_ops *ops)
+struct cpu *tcg_cpu_create(const struct cpu_target_ops *ops)
 {
     struct cpu *cpu = new_cpu(ops->state_size);
 
@@ -281,7 +352,7 @@ static struct cpu *cpu_copy(const struct cpu *from)
     return cpu;
 }
 
-static void cpu_destroy(struct cpu *cpu)
+void tcg_cpu_destroy(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel, **p;
 
@@ -298,8 +369,7 @@ static void cpu_destroy(struct cpu *cpu)
     free(cpu);
 }
 
-/* Waits until no other vCPU is in generated code, and empties the cache. */
-static void reset_cache(struct tcg_cpu *self)
+void tcg_reset_cache(struct tcg_cpu *self)
 {
     lock_acquire(&tcg.lock);
     if (!tcg.full) {
@@ -328,20 +398,6 @@ static void reset_cache(struct tcg_cpu *self)
     lock_release(&tcg.lock);
 }
 
-static void begin_code(struct tcg_cpu *self)
-{
-    for (;;) {
-        atomic_store(&self->in_code, true);
-        if (!atomic_load(&tcg.stop)) {
-            return;
-        }
-        atomic_store(&self->in_code, false);
-        while (atomic_load(&tcg.stop)) {
-            sched_yield();
-        }
-    }
-}
-
 bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
 {
     /* an exit check fires for a kick, which is counted where it is taken, or for depth */
@@ -368,6 +424,23 @@ bool tcg_leave(struct cpu *cpu, unsigned reason, enum cpu_exit *result)
     }
 }
 
+uint64_t tcg_stack_limit(const void *frame)
+{
+    return (uint64_t)(uintptr_t)frame - SHADOW_STACK_SIZE;
+}
+
+/* Whether the way of generated code is barred: by a kick, or by what is left of one that had been
+ * taken back before it was complete. */
+static bool is_barred(const struct cpu *cpu)
+{
+    const struct tcg_cpu *self = cpu->accel;
+
+    return atomic_load_explicit(&cpu->kicked, memory_order_relaxed) ||
+           atomic_load_explicit(&cpu->stack_limit, memory_order_relaxed) !=
+               cpu->normal_stack_limit ||
+           atomic_load_explicit(&cpu->jump_cache, memory_order_relaxed) != self->jumps;
+}
+
 static enum cpu_exit run_host(struct cpu *cpu)
 {
     struct tcg_cpu *self = cpu->accel;
@@ -375,42 +448,38 @@ static enum cpu_exit run_host(struct cpu *cpu)
         (void (*)(void *, const void *))(tcg_code_rx + tcg.thunk[JIT_THUNK_ENTER]);
     enum cpu_exit result;
 
-    cpu->normal_stack_limit = (uint64_t)__builtin_frame_address(0) - SHADOW_STACK_SIZE;
+    cpu->normal_stack_limit = tcg_stack_limit(__builtin_frame_address(0));
     for (;;) {
-        uint64_t pc = tcg_pc(cpu);
+        struct tcg_where where = {.pc = tcg_pc(cpu)};
+        uint64_t pc = where.pc;
         struct tcg_unit *unit;
-        bool cold;
 
         /* also when it was another vCPU that wants the cache emptied: nobody can tell */
-        if (tcg_take_kick(cpu)) {
+        if (is_barred(cpu) && tcg_take_kick(cpu)) {
             tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
-        begin_code(self);
-        lock_acquire(&tcg.lock);
-        unit = tcg_find_locked(pc, cpu->mode);
-        cold = !unit && tcg_is_cold(cpu, pc);
-        if (!unit && !cold) {
-            unit = tcg_translate_locked(cpu, pc);
-        }
-        lock_release(&tcg.lock);
-        if (unit) {
+        if (tcg_is_cold(cpu, pc)) {
             tcg_log_exec(cpu, pc);
-            cpu->exit_reason = CPU_EXIT_NONE;
-            enter(cpu, tcg_code_rx + unit->code);
-            atomic_store(&self->in_code, false);
-            if (tcg_leave(cpu, cpu->exit_reason, &result)) {
+            if (tcg_run_cold(cpu, &where, &result)) {
                 return result;
             }
             continue;
         }
-        atomic_store(&self->in_code, false);
-        if (!cold) {
-            reset_cache(self);
+        tcg_begin_code(self);
+        lock_acquire(&tcg.lock);
+        unit = unit_for(cpu, &where);
+        lock_release(&tcg.lock);
+        if (!unit) {
+            atomic_store(&self->in_code, false);
+            tcg_reset_cache(self);
             continue;
         }
         tcg_log_exec(cpu, pc);
-        if (tcg_run_cold(cpu, pc, &result)) {
+        cpu->exit_reason = CPU_EXIT_NONE;
+        enter(cpu, tcg_code_rx + unit->code);
+        atomic_store_explicit(&self->in_code, false, memory_order_release);
+        if (tcg_leave(cpu, cpu->exit_reason, &result)) {
             return result;
         }
     }
@@ -428,9 +497,9 @@ static enum cpu_exit cpu_run(struct cpu *cpu)
 
 const struct accel_ops accel_tcg = {
     .name = "tcg",
-    .cpu_create = cpu_create,
+    .cpu_create = tcg_cpu_create,
     .cpu_copy = cpu_copy,
-    .cpu_destroy = cpu_destroy,
+    .cpu_destroy = tcg_cpu_destroy,
     .cpu_run = cpu_run,
 };
 
@@ -469,6 +538,7 @@ void tcg_fork_child(struct cpu *self)
     tcg.cpus = self->accel;
     tcg.cpus->next = NULL;
     atomic_store(&tcg.stop, false);
+    atomic_fetch_add(&tcg.epoch, 1);
     if (!tcg.interp) {
         int error = tcg_buffer_fork_child();
 

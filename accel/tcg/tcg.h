@@ -28,6 +28,13 @@ struct tcg_config {
      * may lock. */
     unsigned (*fetchable)(uint64_t pc, unsigned length);
 
+    /* Makes the system call that is next (CPU_EXIT_SYSCALL), for vCPUs in generated code: called on
+     * the vCPU's thread with the state complete, some 100 KiB of host stack, and without the
+     * translator's lock. True: the guest goes on at its pc; false: cpu_run() returns
+     * CPU_EXIT_KICK. It need not return. NULL: cpu_run() returns CPU_EXIT_SYSCALL for every call;
+     * it may in any case. */
+    bool (*syscall)(struct cpu *cpu);
+
     /* Profiles. With the interpreter there is no code to name, and they do nothing. */
     bool perfmap; /* write /tmp/perf-PID.map */
     bool jitdump; /* write jit-PID.dump into the working folder of the start */

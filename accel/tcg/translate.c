@@ -13,6 +13,7 @@
 #include "jit/ir/verify.h"
 #include "jit/opt/dce.h"
 #include "mem/guest.h"
+#include "mem/types.h"
 #include "util/disas.h"
 #include "util/log.h"
 
@@ -24,11 +25,31 @@ static uint64_t now_ns(void)
     return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* System mode: within the page of the unit's start, and the one behind if that is there. */
+static unsigned fetch_host(const struct tcg_where *where, uint64_t pc, void *bytes, unsigned length)
+{
+    uint64_t base = where->pc & ~(MEM_PAGE_SIZE - 1), offset = pc - base;
+    unsigned page = (unsigned)(offset >> MEM_PAGE_BITS), left;
+
+    if (offset >= 2 * MEM_PAGE_SIZE || !where->host[page]) {
+        return 0;
+    }
+    offset &= MEM_PAGE_SIZE - 1;
+    left = (unsigned)(MEM_PAGE_SIZE - offset);
+    length = length < left ? length : left;
+    memcpy(bytes, where->host[page] + offset, length);
+    return length;
+}
+
 unsigned tcg_fetch(void *opaque, uint64_t pc, void *bytes, unsigned length)
 {
-    unsigned n = tcg.config.fetchable ? tcg.config.fetchable(pc, length) : length;
+    const struct tcg_where *where = opaque;
+    unsigned n;
 
-    (void)opaque;
+    if (where && where->host[0]) {
+        return fetch_host(where, pc, bytes, length);
+    }
+    n = tcg.config.fetchable ? tcg.config.fetchable(pc, length) : length;
     if (n == 0 || mem_guest_read(bytes, pc, n) < 0) {
         return 0;
     }
@@ -59,7 +80,7 @@ static void log_guest(struct cpu *cpu, const struct cpu_translate *request)
     if (length > sizeof(bytes)) {
         length = sizeof(bytes);
     }
-    length = tcg_fetch(NULL, pc, bytes, length);
+    length = tcg_fetch(request->opaque, pc, bytes, length);
     while (at < length) {
         unsigned n =
             cpu->ops->disassemble(cpu, pc + at, bytes + at, length - at, text, sizeof(text));
@@ -222,21 +243,64 @@ static bool place_ir(struct tcg_unit *unit)
     return true;
 }
 
-struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
+/* A copy of the unit's code, for fence.i and the like. */
+static bool keep_bytes(struct tcg_unit *unit, struct tcg_where *where)
 {
+    unsigned length = (unsigned)(unit->end - unit->pc);
+    uint8_t *bytes = arena_alloc(&tcg.arena, length + 1);
+
+    if (!bytes) {
+        return false;
+    }
+    if (!where->host[0]) {
+        if (mem_guest_read(bytes, unit->pc, length) < 0) {
+            memset(bytes, 0, length);
+        }
+    } else {
+        unsigned first = fetch_host(where, unit->pc, bytes, length);
+
+        if (first < length &&
+            fetch_host(where, unit->pc + first, bytes + first, length - first) < length - first) {
+            memset(bytes + first, 0, length - first);
+        }
+    }
+    unit->guest_bytes = bytes;
+    return true;
+}
+
+static void set_pages(struct tcg_unit *unit, const struct tcg_where *where)
+{
+    uint64_t last = unit->end > unit->pc ? unit->end - 1 : unit->pc;
+
+    unit->page[0] = unit->pc >> TCG_PAGE_BITS;
+    unit->page[1] = last >> TCG_PAGE_BITS;
+    if (where->host[0]) {
+        unit->page[0] = (uint64_t)(uintptr_t)where->host[0] >> TCG_PAGE_BITS;
+        unit->page[1] = (uint64_t)(uintptr_t)where->host[1] >> TCG_PAGE_BITS;
+    }
+}
+
+struct tcg_unit *tcg_translate_locked(struct cpu *cpu, const struct tcg_where *at)
+{
+    struct tcg_where where = *at;
+    uint64_t pc = where.pc;
+    bool single = tcg.config.one_insn || where.host[1];
     struct cpu_translate request = {
         .pc = pc,
         .mode = cpu->mode,
         .cpu = cpu,
-        .max_insns = tcg.config.one_insn ? 1 : UINT32_MAX,
-        .long_units = tcg.options.super && !tcg.config.one_insn,
+        .max_insns = single ? 1 : UINT32_MAX,
+        .long_units = tcg.options.super && !single,
         .fetch = tcg_fetch,
+        .opaque = &where,
     };
     bool timed = log_enabled(LOG_STATS);
     uint64_t start = timed ? now_ns() : 0;
     struct tcg_unit *unit;
-    uint8_t *bytes;
 
+    if (tcg.system) {
+        tcg.system->protect(cpu, at);
+    }
     tcg_build_locked(cpu, &request);
     while (!tcg.interp && !jit_x86_compile(tcg.compiler, &tcg.unit, &tcg.code)) {
         /* too many values alive at once */
@@ -251,20 +315,19 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, uint64_t pc)
     unit->end = request.end > pc ? request.end : pc;
     unit->mode = cpu->mode;
     unit->incoming = TCG_NO_LINK;
-    bytes = arena_alloc(&tcg.arena, unit->end - pc + 1);
-    if (!bytes) {
+    set_pages(unit, at);
+    if (!keep_bytes(unit, &where)) {
         abort();
     }
-    if (mem_guest_read(bytes, pc, unit->end - pc) < 0) {
-        memset(bytes, 0, unit->end - pc);
-    }
-    unit->guest_bytes = bytes;
     if (tcg.interp ? !place_ir(unit) : !place_code(unit, cpu->ops->ir)) {
         return NULL;
     }
     tcg_remember_code(unit);
     tcg_perf_unit(unit);
     tcg_insert_locked(unit);
+    if (tcg.system) {
+        tcg.system->translated(unit);
+    }
     tcg.stats.units++;
     tcg.stats.guest_insns += request.insns;
     tcg.stats.guest_bytes += unit->end - pc;

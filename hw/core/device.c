@@ -60,6 +60,15 @@ static int fail(const struct hw_device *device, int err, const char *what, const
     return err;
 }
 
+static bool create_inner(struct hw_device *device)
+{
+    const char *name = device->type->inner;
+    const struct hw_device_type *type = name ? hw_device_find_type(name) : NULL;
+
+    device->inner = type ? hw_device_create(type, NULL) : NULL;
+    return !name || device->inner;
+}
+
 struct hw_device *hw_device_create(const struct hw_device_type *type, const char *id)
 {
     struct hw_device *device = calloc(1, type->size);
@@ -70,7 +79,8 @@ struct hw_device *hw_device_create(const struct hw_device_type *type, const char
     }
     device->type = type;
     device->id = id ? strdup(id) : NULL;
-    if ((id && !device->id) || property_set_defaults(type->properties, device)) {
+    if ((id && !device->id) || property_set_defaults(type->properties, device) ||
+        !create_inner(device)) {
         property_clear(type->properties, device);
         free(device->id);
         free(device);
@@ -84,6 +94,23 @@ struct hw_device *hw_device_create(const struct hw_device_type *type, const char
     return device;
 }
 
+/* Puts the outer device's name in place of the inner one's. */
+static int rename_error(const struct hw_device *device, int err, char *error, size_t error_size)
+{
+    char inner[128], *rest;
+    size_t length;
+
+    hw_device_name(device->inner, inner, sizeof(inner));
+    length = strlen(inner);
+    rest = strncmp(error, inner, length) == 0 && error[length] == ':' ? strdup(error + length + 2)
+                                                                      : NULL;
+    if (rest) {
+        fail(device, err, rest, "", error, error_size);
+        free(rest);
+    }
+    return err;
+}
+
 int hw_device_set(struct hw_device *device, const char *name, const char *value, char *error,
                   size_t error_size)
 {
@@ -92,6 +119,12 @@ int hw_device_set(struct hw_device *device, const char *name, const char *value,
 
     if (p && device->realized && !p->runtime) {
         return fail(device, -EBUSY, name, ": cannot be changed any more", error, error_size);
+    }
+    if (!p && device->inner) {
+        int err = hw_device_set(device->inner, name, value, error, error_size);
+
+        /* The message names what the user has typed. */
+        return err ? rename_error(device, err, error, error_size) : 0;
     }
     hw_device_name(device, who, sizeof(who));
     return property_set(device->type->properties, device, who, name, value, error, error_size);
@@ -122,12 +155,16 @@ static int check_bus(const struct hw_device *device, const struct hw_bus *bus, b
     if (type->bus && !bus) {
         return fail(device, -EINVAL, "there is no bus of type ", type->bus, error, error_size);
     }
-    if (bus && (!type->bus || strcmp(type->bus, bus->type->name) != 0)) {
+    if (bus && (type->bus ? strcmp(type->bus, bus->type->name) != 0 : !bus->type->board)) {
         return fail(device, -EINVAL, "cannot be plugged into a bus of type ", bus->type->name,
                     error, error_size);
     }
-    if (bus && bus->parent && !bus->parent->realized) {
+    if (bus && bus->parent && !bus->parent->realized && !bus->parent->realizing) {
         return fail(device, -EINVAL, "its bus is not realized: ", bus->name, error, error_size);
+    }
+    if (bus && bus->type->single && bus->devices) {
+        return fail(device, -EINVAL, "there is a device on its bus already: ", bus->name, error,
+                    error_size);
     }
     if (hotplug && (!type->hotplug || (bus && !bus->type->hotplug))) {
         return fail(device, -EPERM, "cannot be plugged while the machine runs", "", error,
@@ -156,7 +193,9 @@ int hw_device_realize(struct hw_device *device, struct hw_bus *bus, bool hotplug
         }
     }
     device->bus = bus;
+    device->realizing = true;
     err = device->type->realize ? device->type->realize(device, error, error_size) : 0;
+    device->realizing = false;
     if (err) {
         if (bus && bus->type->unplug) {
             bus->type->unplug(bus, device);
@@ -201,6 +240,9 @@ static void device_freed(struct epoch_node *node)
 
 void hw_device_destroy(struct hw_device *device)
 {
+    /* One that is realized is on a bus of the device's. */
+    struct hw_device *inner = device->inner && !device->inner->realized ? device->inner : NULL;
+
     for (struct hw_bus *bus = device->buses; bus; bus = bus->next) {
         while (bus->devices) {
             struct hw_device *last = bus->devices;
@@ -227,6 +269,9 @@ void hw_device_destroy(struct hw_device *device)
                 device->bus->type->unplug(device->bus, device);
             }
         }
+    }
+    if (inner) {
+        hw_device_destroy(inner);
     }
     /* Behind the regions that unrealize has retired, which are in the same queue. */
     epoch_defer(&mem_epoch, &device->freed, device_freed);

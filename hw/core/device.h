@@ -35,17 +35,23 @@ struct hw_bus_type {
     int (*plug)(struct hw_bus *bus, struct hw_device *device, char *error, size_t error_size);
     void (*unplug)(struct hw_bus *bus, struct hw_device *device);
     bool hotplug; /* devices may come and go while the machine runs */
+    bool board;   /* takes the devices whose type names no bus, and no others */
+    bool single;  /* has room for one device */
 };
 
 struct hw_device_type {
     const char *name; /* as -device has it */
-    const char *bus; /* name of the bus type it is plugged into; NULL: none, the machine wires it */
-    const char *help;                  /* one line */
-    size_t size;                       /* of the struct that begins with struct hw_device */
+    const char *bus;  /* name of the bus type it is plugged into; NULL: the board's own, the machine
+                         wires it */
+    const char *help; /* one line */
+    size_t size;      /* of the struct that begins with struct hw_device */
     const struct property *properties; /* offsets into that struct; may be NULL */
     const struct state_table *state;   /* of that struct; NULL: nothing survives */
-    bool internal;                     /* made by machines, not by -device */
-    bool hotplug;                      /* may be plugged and unplugged while the machine runs */
+    /* Name of a type of which each device has one inside: made with it, it gets the properties that
+     * this type has not, and is plugged by this type's realize into a bus of its own. NULL: none */
+    const char *inner;
+    bool internal; /* made by machines, not by -device */
+    bool hotplug;  /* may be plugged and unplugged while the machine runs */
     /* Right after creation: child buses, lines. Does not fail and has no effect outside. */
     void (*init)(struct hw_device *device);
     /* Properties are final: checks them, takes resources, makes regions. On error it has undone
@@ -63,11 +69,13 @@ struct hw_device_type {
 
 struct hw_device {
     const struct hw_device_type *type;
-    char *id;               /* given by the user, or NULL */
-    struct hw_bus *bus;     /* plugged into; NULL: none */
-    struct hw_device *next; /* on the bus */
-    struct hw_bus *buses;   /* its own, in the order of hw_bus_init() */
+    char *id;                /* given by the user, or NULL */
+    struct hw_bus *bus;      /* plugged into; NULL: none */
+    struct hw_device *next;  /* on the bus */
+    struct hw_bus *buses;    /* its own, in the order of hw_bus_init() */
+    struct hw_device *inner; /* of type->inner; this device ends it while it is not realized */
     bool realized;
+    bool realizing;         /* inside of realize, which may plug devices into its own buses */
     unsigned resetting;     /* depth; see hw/core/reset.h */
     struct mem_owner owner; /* of its regions; under the machine lock unless init changes it */
     struct epoch_node freed;
@@ -87,8 +95,8 @@ const struct hw_device_type *hw_device_find_type(const char *name);
 /* The n-th type in the order of adding, or NULL: for help and introspection. */
 const struct hw_device_type *hw_device_type_at(unsigned n);
 
-/* A device with defaults set and init() called; NULL when out of memory. id (may be NULL) is
- * copied. */
+/* A device with defaults set and init() called; NULL when out of memory, or when its type->inner is
+ * not there. id (may be NULL) is copied. */
 struct hw_device *hw_device_create(const struct hw_device_type *type, const char *id);
 
 /*
@@ -99,9 +107,10 @@ int hw_device_set(struct hw_device *device, const char *name, const char *value,
                   size_t error_size);
 
 /*
- * Plugs into a realized bus of the right type and realizes: -EINVAL when the bus is of another type
- * or missing, or a required property is not set; -EPERM when the machine runs (`hotplug`) and type
- * or bus do not allow it; else what plug() and realize() return. On error the device is as before.
+ * Plugs into a realized bus of the right type and realizes: -EINVAL when the bus is of another
+ * type, full or missing, or a required property is not set; -EPERM when the machine runs
+ * (`hotplug`) and type or bus do not allow it; else what plug() and realize() return. On error the
+ * device is as before.
  */
 int hw_device_realize(struct hw_device *device, struct hw_bus *bus, bool hotplug, char *error,
                       size_t error_size);

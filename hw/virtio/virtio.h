@@ -8,9 +8,11 @@
  * clause 2.1.2) and never the process; pop returns nothing then. Addresses become struct iovec of
  * mapped guest RAM; pieces that are not RAM break the device.
  *
- * Threads. Queue handlers run on the device's loop: the main loop, or an I/O thread, without the
- * machine lock there; everything else under the machine lock on the main loop. Notifications from
- * vCPUs reach the loop through an event descriptor, so that vCPUs do not wait.
+ * Threads. Queue handlers, start and stop run on the device's loop: the main loop, under the
+ * machine lock, or an I/O thread, without it; everything else under the machine lock, by the main
+ * loop or a vCPU. Notifications from vCPUs reach the loop through an event descriptor, so that
+ * vCPUs do not wait. See hw/virtio/core.c for how a reset by a vCPU gets along with requests under
+ * way.
  */
 #ifndef TINAMOU_HW_VIRTIO_VIRTIO_H
 #define TINAMOU_HW_VIRTIO_VIRTIO_H
@@ -23,6 +25,7 @@
 
 struct virtio_device;
 struct virtio_queue;
+struct virtio_ram;
 
 enum {
     VIRTIO_MAX_QUEUES = 64,
@@ -48,22 +51,47 @@ struct virtio_device_ops {
     void (*config_read)(struct virtio_device *device, uint32_t offset, void *bytes, uint32_t size);
     void (*config_write)(struct virtio_device *device, uint32_t offset, const void *bytes,
                          uint32_t size);
-    /* DRIVER_OK was set: queues work from now on. May be NULL. */
+    /* DRIVER_OK was set, or the VM goes on: queues work from now on. Each that is ready gets a call
+     * of its handler soon. On the device's loop. May be NULL. */
     void (*start)(struct virtio_device *device);
-    /* The device is reset, or the VM stops: no request is under way when this returns. May be
-     * NULL. */
+    /*
+     * The device is reset, or the VM stops: no request is under way when this returns, each chain
+     * was pushed, put back or freed. virtio_pop() gives nothing meanwhile. On the device's loop, so
+     * it may run nested rounds of it. May be NULL.
+     */
     void (*stop)(struct virtio_device *device);
-    /* Device state goes back to what it is after power-on. May be NULL. */
+    /* Device state goes back to what it is after power-on; after stop. May be NULL. */
     void (*reset)(struct virtio_device *device);
+};
+
+/* What of a queue survives a snapshot. */
+struct virtio_queue_saved {
+    uint32_t size;
+    bool ready;
+    uint64_t desc, driver, device; /* guest-physical addresses of the ring's areas */
+    uint16_t next_avail, next_used;
+};
+
+/* What of the core survives; up to date while it is saved or loaded, and only then. */
+struct virtio_saved {
+    uint8_t status;
+    uint64_t driver_features;
+    uint32_t generation;
+    uint32_t queue_count;
+    struct virtio_queue_saved queues[VIRTIO_MAX_QUEUES];
 };
 
 /* The head of every virtio device's struct. */
 struct virtio_device {
     struct hw_device device; /* first */
     const struct virtio_device_ops *ops;
-    struct virtio_core *core; /* rings and status; hw/virtio/core.c */
-    uint64_t accepted;        /* features in use */
+    struct virtio_core *core;  /* rings and status; hw/virtio/core.c */
+    uint64_t accepted;         /* features in use */
+    struct virtio_saved saved; /* private */
 };
+
+/* Rings and status: STATE(STRUCT, "virtio", struct virtio_blk, virtio, .table = &virtio_state). */
+extern const struct state_table virtio_state;
 
 /* A chain taken from a queue. */
 struct virtio_chain {
@@ -72,8 +100,12 @@ struct virtio_chain {
     unsigned out_count, in_count;
     struct iovec *out, *in; /* the driver's pieces to read, and to write */
     uint64_t out_size, in_size;
-    struct mem_mapping *maps; /* private */
-    unsigned map_count;
+    /* private */
+    struct iovec *pieces; /* out, then in */
+    unsigned room;
+    uint32_t round;         /* of the queue, when it was taken */
+    struct virtio_ram *ram; /* keeps the pieces mapped */
+    struct virtio_chain *next;
 };
 
 /*
@@ -96,16 +128,22 @@ bool virtio_queue_is_ready(const struct virtio_queue *queue);
 /* On the queue's loop: */
 /* Takes the next chain: it is the caller's until pushed or virtio_unpop(). NULL: none. */
 struct virtio_chain *virtio_pop(struct virtio_queue *queue);
-/* Gives it back with `written` bytes written to `in`; not visible before virtio_flush(). Frees. */
+/*
+ * Gives it back with `written` bytes written to `in`, which is marked dirty if that is not 0; not
+ * visible before virtio_flush(). Frees. After a reset it only frees.
+ */
 void virtio_push(struct virtio_chain *chain, uint32_t written);
 /* Makes pushed chains visible, and interrupts the driver if it wants that. */
 void virtio_flush(struct virtio_queue *queue);
 /* Puts the chain taken last back, as if it had not been taken. Frees. */
 void virtio_unpop(struct virtio_chain *chain);
-/* Frees a chain without giving it back: when the device is stopped. */
+/* Frees a chain without giving it back: when the device is reset or broken. */
 void virtio_chain_free(struct virtio_chain *chain);
-/* Asks for a notification when the driver adds chains (true), or not; when true is asked and there
- * are chains already, returns true: go on popping. */
+/*
+ * Asks for a notification when the driver adds chains (true, which it is at first), or not; when
+ * true is asked and there are chains already, returns true: go on popping. Who asks for them always
+ * needs no call: virtio_pop() returns NULL only when a notification will come.
+ */
 bool virtio_want_notify(struct virtio_queue *queue, bool want);
 /* Bytes between the copied-from and the pieces; how many were copied. */
 size_t virtio_iov_read(const struct iovec *iov, unsigned count, size_t offset, void *to,

@@ -13,6 +13,7 @@
 
 #include "io/loop/loop.h"
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -96,12 +97,33 @@ struct block_request {
     void (*done)(struct block_request *request); /* once, on the thread of `loop` */
     struct loop *loop;
     int result; /* 0 or -errno (-ENOSPC, -EIO, -EPERM of a read-only node, ...) */
-    _Alignas(16) unsigned char private_area[512]; /* of io/block; need not be initialised */
+    _Alignas(16) unsigned char private_area[640]; /* of io/block; need not be initialised */
 };
 
 /* Never fails: errors arrive in done(), which is not called from inside of submit. On the thread
  * that runs request->loop. */
 void block_submit(struct block_node *node, struct block_request *request);
+
+/* ---- errors ---- */
+
+/* What a disk does about errors of the host (rerror, werror). */
+enum block_error_policy {
+    BLOCK_ERROR_REPORT, /* to the guest */
+    BLOCK_ERROR_IGNORE, /* as if all were well */
+    BLOCK_ERROR_STOP,   /* the machine, until the user has done something about it */
+    BLOCK_ERROR_ENOSPC, /* stop for want of space, report anything else */
+};
+extern const char *const block_error_policy_names[]; /* for PROPERTY_ENUM */
+
+/* What to do about this error: REPORT, IGNORE or STOP; a stopped request is submitted again when
+ * the machine goes on. */
+static inline enum block_error_policy block_error_action(enum block_error_policy policy, int error)
+{
+    if (policy == BLOCK_ERROR_ENOSPC) {
+        return error == -ENOSPC ? BLOCK_ERROR_STOP : BLOCK_ERROR_REPORT;
+    }
+    return policy;
+}
 
 /* Waits until no request is under way, running the loops of those that this thread submitted. */
 void block_drain(struct block_node *node);

@@ -1,20 +1,34 @@
 # Block nodes and their drivers; part of the system emulator.
 
 ifeq ($(CONFIG_SYSTEM),yes)
+src-io += io/block/blkdebug.c
+src-io += io/block/copy-on-read.c
+src-io += io/block/crypto.c
 src-io += io/block/drivers.c
 src-io += io/block/file-lock.c
 src-io += io/block/file.c
 src-io += io/block/host-device.c
 src-io += io/block/io.c
+src-io += io/block/luks-header.c
+src-io += io/block/luks.c
 src-io += io/block/node.c
+src-io += io/block/null.c
 src-io += io/block/open.c
 src-io += io/block/options.c
 src-io += io/block/perm.c
 src-io += io/block/range-lock.c
 src-io += io/block/raw.c
+src-io += io/block/record.c
 src-io += io/block/request.c
+src-io += io/block/secret.c
+src-io += io/block/stats.c
+src-io += io/block/throttle-filter.c
+src-io += io/block/throttle.c
 src-io += io/block/uring.c
 src-io += io/block/vec.c
+cflags-io/block/crypto.c := $(GNUTLS_CFLAGS) $(NETTLE_CFLAGS)
+cflags-io/block/luks.c := $(JANSSON_CFLAGS)
+cflags-io/block/secret.c := $(NETTLE_CFLAGS)
 cflags-io/block/options.c := $(JANSSON_CFLAGS)
 cflags-io/block/uring.c := $(URING_CFLAGS)
 endif

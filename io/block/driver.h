@@ -197,10 +197,12 @@ struct block_async; /* io/block/async.h: a request on its way through the host's
  */
 struct block_driver {
     const char *name;
-    bool is_format;       /* has a "file" child that holds an image */
-    bool is_filter;       /* shows its "file" child; status and info go through */
-    bool may_back;        /* can have a backing file */
-    const char *protocol; /* "nbd": file names "nbd:..." are its own; NULL: none */
+    bool is_format; /* has a "file" child that holds an image */
+    bool is_filter; /* shows its "file" child; status and info go through */
+    bool may_back;  /* can have a backing file */
+    /* Of a filter: what it does with its child by itself, whatever is done with it. */
+    unsigned child_permissions;
+    const char *protocol; /* "nbd": file names "nbd:REST" are its own, "filename" being REST */
 
     const struct property *options; /* of opening; NULL: none */
     size_t options_size, state_size;
@@ -211,10 +213,6 @@ struct block_driver {
                   size_t error_size);
     /* Frees what option() has allocated in node->options; called also when open() failed. */
     void (*options_free)(struct block_node *node);
-    /* Protocols: fills options from a file name (without "PROTOCOL:"), by block_option_set(). */
-    int (*parse_filename)(struct block_node *node, const char *filename, char *error,
-                          size_t error_size);
-
     const struct property *create_options; /* NULL: can't be created, unless create */
     size_t create_options_size;
     /* Frees nothing of `options`; the caller does. Any thread. */
@@ -332,10 +330,6 @@ int block_set_backing(struct block_node *node, const char *filename, const char 
  * node->data is there. */
 int block_set_data_file(struct block_node *node, const char *filename, char *error,
                         size_t error_size);
-/* Sets an option of the driver's table by name. For parse_filename(). */
-int block_option_set(struct block_node *node, const char *name, const char *value, char *error,
-                     size_t error_size);
-
 /* ---- blocking requests ----------------------------------------------------------------------- */
 
 /*
@@ -353,6 +347,10 @@ int block_discard(struct block_node *node, uint64_t offset, uint64_t size);
 int block_flush(struct block_node *node);
 int block_truncate(struct block_node *node, uint64_t size, bool exact,
                    enum block_preallocation preallocation, char *error, size_t error_size);
+
+/* Of the node; filters are looked through, and what a driver does not say is 0 or unknown. The
+ * caller frees the names. */
+int block_get_info(struct block_node *node, struct block_info *info);
 
 /* Of this layer; filters are looked through. */
 int block_status(struct block_node *node, uint64_t offset, uint64_t size,

@@ -5,6 +5,7 @@
 #include "io/block/driver.h"
 #include "io/block/options.h"
 #include "io/block/range-lock.h"
+#include "io/block/stats.h"
 
 #include <pthread.h>
 
@@ -59,7 +60,10 @@ struct block_core {
     unsigned long written;     /* counts changes; atomic */
     unsigned long flushed;     /* the `written` that is on the medium; atomic */
 
+    struct throttle_group *throttle; /* of the edge, or NULL */
+
     pthread_mutex_t lock; /* of what follows */
+    struct block_core_stats stats;
     struct block_request_state *under_way;
     pthread_cond_t idle; /* under_way has become NULL */
 };

@@ -620,3 +620,28 @@ int block_status_above(struct block_node *node, const struct block_node *base, u
         depth++;
     }
 }
+
+int block_get_info(struct block_node *node, struct block_info *info)
+{
+    while (!node->driver->info && below(node)) {
+        node = below(node);
+    }
+    *info = (struct block_info){.allocated = UINT64_MAX};
+    if (node->driver->info) {
+        int err = node->driver->info(node, info);
+
+        if (err) {
+            return err;
+        }
+    }
+    /* A format takes what its file takes. */
+    if (info->allocated == UINT64_MAX && node->file) {
+        struct block_info file;
+        int err = block_get_info(node->file->node, &file);
+
+        free(file.backing_filename);
+        free(file.backing_format);
+        info->allocated = err ? UINT64_MAX : file.allocated;
+    }
+    return 0;
+}

@@ -7,6 +7,7 @@
  * submits them does, until they are done.
  */
 #include "io/block/internal.h"
+#include "io/block/throttle.h"
 
 #include <errno.h>
 #include <ctype.h>
@@ -123,6 +124,8 @@ static void close_node(struct block_core *core)
         at = &(*at)->next;
     }
     *at = core->next;
+    block_set_throttle(node, NULL);
+    block_stats_free(&core->stats);
     range_locks_destroy(&core->writes);
     pthread_cond_destroy(&core->idle);
     pthread_mutex_destroy(&core->lock);
@@ -306,11 +309,4 @@ int block_set_backing(struct block_node *node, const char *filename, const char 
     core->backing_filename = filename ? strdup(filename) : NULL;
     core->backing_format = format ? strdup(format) : NULL;
     return (filename && !core->backing_filename) || (format && !core->backing_format) ? -ENOMEM : 0;
-}
-
-int block_option_set(struct block_node *node, const char *name, const char *value, char *error,
-                     size_t error_size)
-{
-    return property_set(node->driver->options, node->options, node->driver->name, name, value,
-                        error, error_size);
 }

@@ -279,7 +279,8 @@ static int set_driver_options(struct block_node *node, struct block_options *opt
         int err = -ENOENT;
 
         if (property_find(driver->options, o->name) && o->value) {
-            err = block_option_set(node, o->name, o->value, error, error_size);
+            err = property_set(driver->options, node->options, driver->name, o->name, o->value,
+                               error, error_size);
         } else if (driver->option) {
             err = driver->option(node, o->name, o->value, error, error_size);
         }

@@ -85,7 +85,7 @@ static void child_permissions(const struct block_core *core, struct block_child 
 
     switch (child->role) {
     case BLOCK_ROLE_FILTERED:
-        child->permissions = core->permissions;
+        child->permissions = core->permissions | core->node.driver->child_permissions;
         child->shared = shared;
         break;
     case BLOCK_ROLE_FILE:

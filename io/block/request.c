@@ -8,6 +8,7 @@
  */
 #include "io/block/async.h"
 #include "io/block/internal.h"
+#include "io/block/throttle-filter.h"
 #include "io/loop/pool.h"
 
 #include <assert.h>
@@ -26,11 +27,15 @@ struct step {
 struct block_request_state {
     struct block_request *request;
     struct block_node *node;
+    struct block_node *target; /* the node, or what is below the throttles on top of it */
     struct block_request_state *next, **link; /* under way; under the node's lock */
     pthread_t submitter;
+    int64_t start; /* nanoseconds */
     bool fua;
+    bool own_limits_done;
     int refused; /* -errno: what is wrong with the request itself */
     struct loop_job job;
+    struct throttle_wait wait;
     struct block_async async;
     struct step step[MAX_FORWARDS];
     unsigned steps;
@@ -102,6 +107,7 @@ static void finish(struct block_request_state *s, int result)
     struct block_core *core = s->node->core;
 
     pthread_mutex_lock(&core->lock);
+    block_stats_count_locked(&core->stats, request, s->refused != 0, result, s->start);
     *s->link = s->next;
     if (s->next) {
         s->next->link = s->link;
@@ -129,15 +135,15 @@ static int perform(struct block_request_state *s)
 
     switch (r->kind) {
     case BLOCK_READ:
-        return block_read(s->node, r->offset, &vec);
+        return block_read(s->target, r->offset, &vec);
     case BLOCK_WRITE:
-        return block_write(s->node, r->offset, &vec, flags);
+        return block_write(s->target, r->offset, &vec, flags);
     case BLOCK_FLUSH:
-        return block_flush(s->node);
+        return block_flush(s->target);
     case BLOCK_DISCARD:
-        return block_discard(s->node, r->offset, r->size);
+        return block_discard(s->target, r->offset, r->size);
     case BLOCK_ZERO:
-        return block_zero(s->node, r->offset, r->size, flags | (r->unmap ? BLOCK_MAY_UNMAP : 0));
+        return block_zero(s->target, r->offset, r->size, flags | (r->unmap ? BLOCK_MAY_UNMAP : 0));
     case BLOCK_KINDS:
         break;
     }
@@ -272,7 +278,7 @@ static bool start_at_bottom(struct block_request_state *s, uint64_t offset)
 static bool start_async(struct block_request_state *s)
 {
     struct block_request *r = s->request;
-    struct block_node *node = s->node;
+    struct block_node *node = s->target;
     uint64_t offset = r->offset;
 
     if (r->kind != BLOCK_READ && r->kind != BLOCK_WRITE && r->kind != BLOCK_FLUSH) {
@@ -334,6 +340,45 @@ static void dispatch(struct block_request_state *s)
     }
 }
 
+/* Lets the request wait for the limits of the node, and of the throttles on top of the graph one
+ * after the other; then it goes on below them. */
+static void admit(struct block_request_state *s);
+
+static void admitted(struct throttle_wait *wait)
+{
+    admit(
+        (struct block_request_state *)((char *)wait - offsetof(struct block_request_state, wait)));
+}
+
+static void admit(struct block_request_state *s)
+{
+    const struct block_request *r = s->request;
+
+    for (;;) {
+        struct throttle_group *group = s->node->core->throttle;
+
+        if (s->own_limits_done) {
+            group = throttle_filter_group(s->target);
+            if (!group) {
+                dispatch(s);
+                return;
+            }
+            s->target = s->target->file->node;
+        }
+        s->own_limits_done = true;
+        if (group && r->kind != BLOCK_FLUSH) {
+            s->wait.admitted = admitted;
+            s->wait.loop = r->loop;
+            s->wait.write = r->kind != BLOCK_READ;
+            s->wait.size = r->size;
+            __atomic_store_n(&s->wait.group, group, __ATOMIC_RELEASE); /* block_drain() looks */
+            if (!throttle_admit(&s->wait)) {
+                return;
+            }
+        }
+    }
+}
+
 void block_submit(struct block_node *node, struct block_request *request)
 {
     struct block_request_state *s = (struct block_request_state *)request->private_area;
@@ -341,7 +386,9 @@ void block_submit(struct block_node *node, struct block_request *request)
     memset(s, 0, offsetof(struct block_request_state, step));
     s->request = request;
     s->node = node;
+    s->target = node;
     s->submitter = pthread_self();
+    s->start = loop_clock_now(LOOP_CLOCK_REALTIME);
     s->refused = check(node, request);
     s->fua = (request->fua || !node->core->generic.writeback) &&
              (request->kind == BLOCK_WRITE || request->kind == BLOCK_ZERO);
@@ -351,7 +398,7 @@ void block_submit(struct block_node *node, struct block_request *request)
     if (s->refused) {
         give_to_worker(s);
     } else {
-        dispatch(s);
+        admit(s);
     }
 }
 
@@ -362,6 +409,12 @@ void block_drain(struct block_node *node)
     pthread_mutex_lock(&core->lock);
     while (core->under_way) {
         struct block_request_state *s = core->under_way;
+
+        for (struct block_request_state *t = s; t; t = t->next) {
+            if (__atomic_load_n(&t->wait.group, __ATOMIC_ACQUIRE)) {
+                throttle_hurry(&t->wait);
+            }
+        }
 
         while (s && !pthread_equal(s->submitter, pthread_self())) {
             s = s->next;

@@ -327,3 +327,8 @@ void ir_exit_loop(struct ir_builder *b, unsigned reason, uint64_t pc)
 {
     leave(b, &(struct ir_ins){.op = IR_exit_loop, .aux = (uint8_t)reason, .imm = (int64_t)pc});
 }
+
+void ir_exit_loop_at(struct ir_builder *b, unsigned reason, ir_ref pc)
+{
+    leave(b, &(struct ir_ins){.op = IR_exit_loop, .aux = (uint8_t)reason, .a = pc});
+}

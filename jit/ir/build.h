@@ -138,6 +138,8 @@ void ir_exit_call_indirect(struct ir_builder *b, ir_ref pc, uint64_t return_pc);
 void ir_exit_ret(struct ir_builder *b, ir_ref pc);
 /* To the run loop with reason and pc; the reasons are those of cpu/cpu.h, unknown to the IR. */
 void ir_exit_loop(struct ir_builder *b, unsigned reason, uint64_t pc);
+/* The same with a pc that is known at run time only. */
+void ir_exit_loop_at(struct ir_builder *b, unsigned reason, ir_ref pc);
 
 /* How many ops the unit has; front ends bound the size of a unit by it. */
 static inline unsigned ir_build_size(const struct ir_builder *b)

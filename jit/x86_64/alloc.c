@@ -276,15 +276,18 @@ static int choose(struct x86_compiler *c, bool fp, int hint)
     }
     for (uint32_t s = set; s; s &= s - 1) {
         int r = __builtin_ctz(s);
-        if (c->owner[r] == IR_NONE) {
+        if (c->owner[r] == IR_NONE && r != c->page.reg) {
             return r;
         }
     }
     for (uint32_t s = set; s; s &= s - 1) {
         int r = __builtin_ctz(s);
-        if (idle(c, r)) {
+        if (idle(c, r) && r != c->page.reg) {
             return r;
         }
+    }
+    if (c->page.reg != REG_NONE && (set & REG_BIT(c->page.reg))) {
+        return c->page.reg;
     }
     for (uint32_t s = set; s; s &= s - 1) {
         int r = __builtin_ctz(s);
@@ -308,6 +311,7 @@ static int allocate(struct x86_compiler *c, bool fp, int hint)
 {
     int reg = choose(c, fp, hint);
 
+    x86_tlb_lose(c, reg);
     x86_spill(c, reg);
     c->locked |= REG_BIT(reg);
     return reg;
@@ -317,6 +321,7 @@ static void own(struct x86_compiler *c, int reg, ir_ref ref)
 {
     struct val *val = x86_val(c, ref);
 
+    x86_tlb_lose(c, reg);
     c->owner[reg] = ref;
     val->reg = (int8_t)reg;
 }
@@ -397,6 +402,7 @@ void x86_evict(struct x86_compiler *c, int reg)
 
 void x86_take(struct x86_compiler *c, int reg)
 {
+    x86_tlb_lose(c, reg);
     x86_evict(c, reg);
     c->locked |= REG_BIT(reg);
 }
@@ -447,6 +453,11 @@ static void release_operand(struct x86_compiler *c, ir_ref ref)
     }
     ref = x86_resolve(c, ref);
     val = &c->val[ref];
+    if (val->fused) {
+        release_operand(c, x86_ins(c, ref)->a);
+        release_operand(c, x86_ins(c, ref)->b);
+        return;
+    }
     if (val->last_use > c->pos || x86_const(c, ref, &value)) {
         return;
     }

@@ -60,9 +60,9 @@ struct x86_asm {
     uint32_t size, cap;
 };
 
-/* A memory operand [base + disp], with the gs segment if seg; base RIP is not used. */
+/* A memory operand [base + index * 2^scale + disp], with the gs segment if seg. */
 struct x86_mem {
-    int8_t base;
+    int8_t base;   /* -1: none */
     int8_t index;  /* -1: none */
     uint8_t scale; /* log2 */
     bool seg;
@@ -106,9 +106,16 @@ static inline void x86_u64(struct x86_asm *a, uint64_t value)
 static inline void x86_modrm_mem(struct x86_asm *a, int reg, struct x86_mem m)
 {
     bool small = m.disp >= -128 && m.disp <= 127;
+
+    if (m.base < 0) {
+        /* mod 0 with base 5: the displacement alone, always of 32 bits */
+        x86_u8(a, (reg & 7) << 3 | 4);
+        x86_u8(a, (unsigned)m.scale << 6 | (m.index < 0 ? 4 : (unsigned)m.index & 7) << 3 | 5);
+        x86_u32(a, (uint32_t)m.disp);
+        return;
+    }
     /* rbp and r13 have no form without displacement */
     unsigned mod = m.disp == 0 && (m.base & 7) != 5 ? 0 : small ? 1 : 2;
-
     if (m.index >= 0 || (m.base & 7) == 4) {
         unsigned index = m.index >= 0 ? (unsigned)m.index & 7 : 4;
         x86_u8(a, mod << 6 | (reg & 7) << 3 | 4);
@@ -171,7 +178,7 @@ static inline void x86_rm(struct x86_asm *a, unsigned op, bool w, int reg, struc
     if (m.seg) {
         x86_u8(a, 0x65);
     }
-    x86_opcode(a, op, w, false, reg, m.index < 0 ? 0 : m.index, m.base);
+    x86_opcode(a, op, w, false, reg, m.index < 0 ? 0 : m.index, m.base < 0 ? 0 : m.base);
     x86_modrm_mem(a, reg, m);
 }
 
@@ -181,7 +188,7 @@ static inline void x86_rm8(struct x86_asm *a, unsigned op, int reg, struct x86_m
     if (m.seg) {
         x86_u8(a, 0x65);
     }
-    x86_opcode(a, op, false, reg >= 4, reg, m.index < 0 ? 0 : m.index, m.base);
+    x86_opcode(a, op, false, reg >= 4, reg, m.index < 0 ? 0 : m.index, m.base < 0 ? 0 : m.base);
     x86_modrm_mem(a, reg, m);
 }
 

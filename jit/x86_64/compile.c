@@ -304,6 +304,7 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->fixup_count = 0;
     c->in_cold = false;
     c->nested_over = 0;
+    c->page.reg = REG_NONE;
     c->locked = 0;
     c->slots = (1ull << c->layout->spill_slots) - 1;
     c->failed = false;
@@ -325,9 +326,11 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
         if (c->seq[i].block != block) {
             block = c->seq[i].block;
             if (c->joins) {
+                c->page.reg = REG_NONE;
                 x86_join_enter(c, block);
             }
         }
+        c->at = i;
         if (x86_ins(c, c->seq[i].ref)->op == IR_br) {
             i = emit_br(c, i);
         } else {

@@ -54,6 +54,9 @@ struct val {
     uint8_t uses;      /* by ops, saturating */
     bool strong : 1;   /* the hint is where a gset wants it, not just where a user's result goes */
     bool dead : 1;     /* nobody wants it, or its only user emits it: not emitted by itself */
+    bool part : 1;     /* live.c: an address that its users could do without */
+    bool plain : 1;    /* live.c: somebody needs it in a register or in memory */
+    bool fused : 1;    /* a part of its users' memory operands; dead */
     bool nan_test : 1; /* fcmp eq x, x that only decides a callif: tested there */
 };
 
@@ -128,6 +131,15 @@ struct x86_compiler {
     uint32_t block_cap;
     struct fixup *pending; /* jumps to blocks */
     uint32_t pending_count, pending_cap;
+
+    /* emit-tlb.c: what the last probe has found serves further accesses through the same base */
+    struct {
+        int reg; /* holds the addend, or 0 if the probe failed; REG_NONE: nothing is remembered */
+        ir_ref base;
+        int32_t first, last; /* displacements from the first byte to the last that are good */
+        bool store;          /* and for stores as well */
+    } page;
+    uint32_t at; /* index into seq of the op being emitted */
 
     ir_ref saved_owner[REG_COUNT]; /* of the main line while a cold block is emitted */
     ir_ref saved_map[IR_MAX_GLOBALS];
@@ -246,6 +258,21 @@ void x86_parallel(struct x86_compiler *c, unsigned count, const int *to, const i
 void x86_mark(struct x86_compiler *c);
 void x86_mark_here(struct x86_compiler *c);
 
+/* sum.c: [base + index * 2^scale + disp]; base and index are resolved, or IR_NONE. */
+struct x86_parts {
+    ir_ref base, index;
+    int32_t disp;
+    uint8_t scale;
+};
+/* Of any value plus offset; a constant that fits and is in no register is the displacement alone.
+ */
+struct x86_parts x86_parts(const struct x86_compiler *c, ir_ref ref, int64_t offset);
+/* Of an addition that is made, with what is fused into it. */
+struct x86_parts x86_add_parts(const struct x86_compiler *c, const struct ir_ins *add);
+/* The operand; x86_use() and x86_consume() of the parts. */
+struct x86_mem x86_use_parts(struct x86_compiler *c, const struct x86_parts *parts);
+void x86_consume_parts(struct x86_compiler *c, const struct x86_parts *parts);
+
 /* join.c: units whose blocks meet. At every edge but to a cold exit all live values are in memory.
  */
 void x86_join_begin(struct x86_compiler *c);
@@ -261,6 +288,35 @@ void x86_join_end(struct x86_compiler *c);
 /* emit-*.c: one family of ops each; false if the op is not theirs. */
 bool x86_emit_int(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 bool x86_emit_mem(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
+/*
+ * emit-tlb.c: JIT_MEM_TLB. prepare, before operands are brought into registers; temps, when they
+ * are; then x86_mark(), and the result's register. begin emits the probe of a guest address and
+ * returns the host operand; end, right behind the code that does the access, the slow way around
+ * it.
+ */
+struct x86_tlb {
+    struct x86_parts parts;
+    int32_t size;
+    bool store;           /* the page must be good for stores */
+    bool cached;          /* the page is known from an earlier probe */
+    bool group;           /* the probe is to serve several accesses */
+    int32_t first, last;  /* of the group */
+    int page, entry;      /* temporaries */
+    uint32_t slow, cross; /* displacements of jumps; cross: 0 if none */
+    struct jit_access access;
+};
+void x86_tlb_prepare(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_access_kind kind,
+                     const struct ir_ins *ins);
+void x86_tlb_temps(struct x86_compiler *c, struct x86_tlb *tlb);
+struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, struct x86_mem guest);
+void x86_tlb_end(struct x86_compiler *c, struct x86_tlb *tlb);
+/* A register gets another content: nothing is remembered in it any more. */
+static inline void x86_tlb_lose(struct x86_compiler *c, int reg)
+{
+    if (c->page.reg == reg && !c->in_cold) {
+        c->page.reg = REG_NONE;
+    }
+}
 bool x86_emit_fp(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins);
 /* Homes that x86_sync() has filled with arithmetic results get them as the guest may see them. Uses
  * vector registers that hold nothing which memory has not. */

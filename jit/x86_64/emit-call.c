@@ -196,6 +196,7 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
 
 bool x86_emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
+    c->page.reg = REG_NONE;
     if (ins->op == IR_call) {
         emit_call(c, ref, ins);
     } else if (ins->op == IR_callif) {

@@ -73,6 +73,40 @@ static void link_to(struct x86_compiler *c, uint32_t at, uint64_t pc)
     c->a = a;
 }
 
+/* Is a jump there no matter of this unit's page alone? An instruction that starts in the last two
+ * bytes may reach into the next page. */
+static bool far(const struct x86_compiler *c, uint64_t pc)
+{
+    uint64_t in_page = (1 << JIT_PAGE_BITS) - 1;
+
+    return c->layout->paged &&
+           ((pc ^ c->unit->pc) >> JIT_PAGE_BITS || (pc & in_page) > in_page - 3);
+}
+
+/* Jumps to a guest pc, or calls it, by the jump cache: its entry is known, its content is not. */
+static void far_jump(struct x86_compiler *c, uint64_t pc, bool call)
+{
+    uint32_t mask = ((1u << c->layout->jump_cache_bits) - 1) << 4, miss;
+    int32_t entry = (int32_t)((uint32_t)(pc << 3) & mask);
+
+    x86_mov_imm(c->a, RAX, (int64_t)pc);
+    if (!c->options->lookup) {
+        x86_reloc(c, call ? x86_call(c->a) : x86_jmp(c->a), JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
+        return;
+    }
+    x86_load(c->a, true, RCX, x86_state(c, c->layout->jump_cache));
+    x86_alu_rm(c->a, ALU_CMP, true, RAX, x86_mem(RCX, entry));
+    miss = x86_jcc(c->a, X86_NE);
+    x86_rm(c->a, 0xff, false, call ? 2 : 4, x86_mem(RCX, entry + 8));
+    if (!call) {
+        x86_reloc(c, miss, JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
+        return;
+    }
+    x86_cold_begin(c, miss);
+    x86_reloc(c, x86_call(c->a), JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
+    x86_cold_end(c, true);
+}
+
 static void jump_link(struct x86_compiler *c, uint64_t pc)
 {
     uint32_t at;
@@ -82,6 +116,10 @@ static void jump_link(struct x86_compiler *c, uint64_t pc)
         x86_jump_thunk(c, JIT_THUNK_LOOKUP);
         return;
     }
+    if (far(c, pc)) {
+        far_jump(c, pc, false);
+        return;
+    }
     x86_align_disp(c->a, 1);
     at = x86_jmp(c->a);
     link_to(c, at, pc);
@@ -89,10 +127,9 @@ static void jump_link(struct x86_compiler *c, uint64_t pc)
 
 static void jcc_link(struct x86_compiler *c, enum x86_cond cc, uint64_t pc)
 {
-    if (!c->options->link) {
+    if (!c->options->link || far(c, pc)) {
         uint32_t at = x86_jcc(c->a, (enum x86_cond)(cc ^ 1));
-        x86_mov_imm(c->a, RAX, (int64_t)pc);
-        x86_jump_thunk(c, JIT_THUNK_LOOKUP);
+        jump_link(c, pc);
         x86_patch(c->a, at, c->a->size);
         return;
     }
@@ -230,7 +267,9 @@ static void exit_call(struct x86_compiler *c, const struct ir_ins *ins)
     if (direct) {
         poll_exit(c, poll(c), target);
         push_pc(c, ins->c);
-        if (c->options->link) {
+        if (c->options->link && far(c, target)) {
+            far_jump(c, target, true);
+        } else if (c->options->link) {
             x86_align_disp(c->a, 1);
             at = x86_call(c->a);
             link_to(c, at, target);
@@ -271,7 +310,8 @@ static void exit_loop(struct x86_compiler *c, const struct ir_ins *ins)
     }
     x86_store(c->a, true, RAX, pc);
     x86_store_imm(c->a, false, ins->aux, x86_state(c, c->layout->exit_reason));
-    x86_jump_thunk(c, JIT_THUNK_EXIT);
+    x86_jump_thunk(c, ins->aux && ins->aux == c->layout->call_reason ? JIT_THUNK_CALL
+                                                                     : JIT_THUNK_EXIT);
 }
 
 bool x86_emit_exit(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)

@@ -95,6 +95,7 @@ static void call_fma(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
         ones(c, wide, 0, wide ? 63 : 31);
         sse_rr(c, PP_NONE, 0x57, to[i ? 2 : 0], XMM_TEMP);
     }
+    c->page.reg = REG_NONE;
     x86_reloc(c, x86_call(c->a), JIT_RELOC_RUNTIME, wide ? JIT_RT_FMA64 : JIT_RT_FMA32);
     x86_def_in(c, ref, REG_FP);
 }

@@ -61,6 +61,13 @@ static void emit_alu(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     int64_t value;
     int32_t imm;
 
+    if (c->val[a].fused || c->val[b].fused) {
+        struct x86_parts parts = x86_add_parts(c, ins);
+        struct x86_mem sum = x86_use_parts(c, &parts);
+        x86_consume_parts(c, &parts);
+        x86_lea(c->a, w, x86_def(c, ref), sum);
+        return;
+    }
     if (x86_const(c, b, &value) && (!w || x86_const32(c, b, &imm))) {
         imm = (int32_t)value;
         if (op == ALU_SUB && imm != INT32_MIN) {
@@ -256,18 +263,11 @@ static void emit_shift(struct x86_compiler *c, ir_ref ref, const struct ir_ins *
              (c->val[ref].hint != REG_NONE && c->val[ref].hint != c->val[a].reg))) {
             int x = x86_use(c, a);
             x86_consume(c, a);
-            if (count == 1) {
-                struct x86_mem twice = {.base = (int8_t)x, .index = (int8_t)x};
-                x86_lea(c->a, w, x86_def(c, ref), twice);
-            } else {
-                /* no base: mod 0 with base 5 means disp32 alone */
-                int d = x86_def(c, ref);
-                x86_reserve(c->a);
-                x86_opcode(c->a, 0x8d, w, false, d, x, 0);
-                x86_u8(c->a, (d & 7) << 3 | 4);
-                x86_u8(c->a, count << 6 | (x & 7) << 3 | 5);
-                x86_u32(c->a, 0);
-            }
+            /* twice: as a sum it is shorter */
+            struct x86_mem product = {.base = (int8_t)(count == 1 ? x : REG_NONE),
+                                      .index = (int8_t)x,
+                                      .scale = (uint8_t)(count == 1 ? 0 : count)};
+            x86_lea(c->a, w, x86_def(c, ref), product);
             return;
         }
         x86_shift_imm(c->a, op, w, x86_def_tied(c, ref, a), count);

@@ -1,15 +1,15 @@
 /*
- * Memory: loads, stores, atomics, fences, and the fields of the vCPU state.
+ * Memory: loads, stores, atomics, fences, and the fields of the vCPU state. Behind a TLB, the code
+ * around an access is emit-tlb.c's.
  */
 #include "jit/x86_64/compile.h"
 
 /* The operand for guest address `ref` + offset; the registers in it are locked. */
 static struct x86_mem guest_mem(struct x86_compiler *c, ir_ref ref, int64_t offset)
 {
-    ir_ref base = x86_resolve(c, ref);
-    struct x86_mem mem = x86_mem(0, (int32_t)offset);
+    struct x86_parts parts = x86_parts(c, x86_resolve(c, ref), offset);
+    struct x86_mem mem = x86_use_parts(c, &parts);
 
-    mem.base = (int8_t)x86_use(c, base);
     mem.seg = c->layout->memory == JIT_MEM_SEGMENT;
     return mem;
 }
@@ -64,24 +64,46 @@ static void store_int(struct x86_compiler *c, int from, struct x86_mem mem, unsi
     }
 }
 
+static bool behind_tlb(const struct x86_compiler *c)
+{
+    return c->layout->memory == JIT_MEM_TLB;
+}
+
 static void emit_load(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
 {
-    struct x86_mem mem = guest_mem(c, ins->a, ins->imm);
+    struct x86_parts parts = x86_parts(c, x86_resolve(c, ins->a), ins->imm);
+    struct x86_mem mem;
+    struct x86_tlb tlb;
     int d;
 
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_LOAD, ins);
+    }
+    mem = guest_mem(c, ins->a, ins->imm);
+    if (behind_tlb(c)) {
+        x86_tlb_temps(c, &tlb);
+    }
     x86_mark(c);
-    x86_consume(c, x86_resolve(c, ins->a));
+    x86_consume_parts(c, &parts);
     /* if the load faults, its destination still holds what it held: even what only the fault needs
      */
     c->live_from = c->pos + 1;
     d = x86_def(c, ref);
-    x86_mark_here(c);
+    if (behind_tlb(c)) {
+        mem = x86_tlb_begin(c, &tlb, mem);
+        tlb.access.dest = (uint8_t)d;
+    } else {
+        x86_mark_here(c);
+    }
     if (ins->type == IR_F64) {
         x86_rm(c->a, X86_OP(1, 0xf2, 0x10), false, d - REG_FP, mem);
     } else if (ins->type == IR_F32) {
         x86_rm(c->a, X86_OP(1, 0xf3, 0x10), false, d - REG_FP, mem);
     } else {
         load_int(c, d, mem, ins->cc, ins->type == IR_I64);
+    }
+    if (behind_tlb(c)) {
+        x86_tlb_end(c, &tlb);
     }
 }
 
@@ -106,25 +128,42 @@ static void store_const(struct x86_compiler *c, int32_t imm, struct x86_mem mem,
 static void emit_store(struct x86_compiler *c, const struct ir_ins *ins)
 {
     ir_ref value = x86_resolve(c, ins->b);
-    struct x86_mem mem = guest_mem(c, ins->a, ins->imm);
+    struct x86_mem mem;
+    struct x86_tlb tlb;
     int64_t constant;
+    bool direct = x86_const(c, value, &constant) && ir_type_is_int(x86_ins(c, ins->b)->type) &&
+                  (constant == (int32_t)constant || (ins->cc < IR_M64 && !behind_tlb(c)));
+    int from = JIT_NO_REG;
 
-    if (x86_const(c, value, &constant) && ir_type_is_int(x86_ins(c, ins->b)->type) &&
-        (constant == (int32_t)constant || ins->cc < IR_M64)) {
-        x86_mark(c);
-        x86_mark_here(c);
-        store_const(c, (int32_t)constant, mem, ins->cc);
-        return;
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_STORE, ins);
     }
-    int from = x86_use(c, value);
+    mem = guest_mem(c, ins->a, ins->imm);
+    if (!direct) {
+        from = x86_use(c, value);
+    }
+    if (behind_tlb(c)) {
+        x86_tlb_temps(c, &tlb);
+    }
     x86_mark(c);
-    x86_mark_here(c);
-    if (from >= REG_FP) {
+    if (behind_tlb(c)) {
+        mem = x86_tlb_begin(c, &tlb, mem);
+        tlb.access.value = (uint8_t)from;
+        tlb.access.imm = direct ? (int32_t)constant : 0;
+    } else {
+        x86_mark_here(c);
+    }
+    if (direct) {
+        store_const(c, (int32_t)constant, mem, ins->cc);
+    } else if (from >= REG_FP) {
         bool wide = ins->cc == IR_M64;
         x86_rm(c->a, wide ? X86_OP(1, 0xf2, 0x11) : X86_OP(1, 0xf3, 0x11), false, from - REG_FP,
                mem);
     } else {
         store_int(c, from, mem, ins->cc);
+    }
+    if (behind_tlb(c)) {
+        x86_tlb_end(c, &tlb);
     }
 }
 
@@ -164,9 +203,13 @@ static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_in
     uint32_t again;
     int y, t;
     struct x86_mem mem;
+    struct x86_tlb tlb;
 
     x86_use(c, x86_resolve(c, ins->a));
     x86_use(c, value);
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_AMO, ins);
+    }
     x86_take(c, RAX);
     mem = guest_mem(c, ins->a, ins->imm);
     y = x86_use(c, value);
@@ -182,8 +225,17 @@ static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_in
         x86_u8(c->a, 0xc0 | (narrow & 7) << 3 | (y & 7));
         y = narrow;
     }
+    if (behind_tlb(c)) {
+        x86_tlb_temps(c, &tlb);
+    }
     x86_mark(c);
-    x86_mark_here(c);
+    if (behind_tlb(c)) {
+        mem = x86_tlb_begin(c, &tlb, mem);
+        tlb.access.value = (uint8_t)y;
+        tlb.access.dest = RAX;
+    } else {
+        x86_mark_here(c);
+    }
     load_int(c, RAX, mem, ins->cc | (op == IR_AMO_MIN || op == IR_AMO_MAX ? IR_MS : 0), false);
     again = c->a->size;
     x86_mov_rr(c->a, wide, t, RAX);
@@ -210,10 +262,15 @@ static void emit_amo_loop(struct x86_compiler *c, ir_ref ref, const struct ir_in
         break;
     }
     }
-    x86_mark_here(c);
+    if (!behind_tlb(c)) {
+        x86_mark_here(c);
+    }
     sized_rm(c, 1, 0xb1, true, t, mem, ins->cc);
     x86_patch(c->a, x86_jcc(c->a, X86_NE), again);
     sign_extend(c, RAX, ins->cc, w);
+    if (behind_tlb(c)) {
+        x86_tlb_end(c, &tlb);
+    }
     x86_def_in(c, ref, RAX);
 }
 
@@ -222,24 +279,40 @@ static void emit_amo(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
     bool w = ins->type == IR_I64;
     ir_ref value = x86_resolve(c, ins->b);
     struct x86_mem mem;
+    struct x86_tlb tlb;
     int d;
 
     if (ins->aux != IR_AMO_SWAP && ins->aux != IR_AMO_ADD) {
         emit_amo_loop(c, ref, ins, w);
         return;
     }
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_AMO, ins);
+    }
     mem = guest_mem(c, ins->a, ins->imm);
     x86_use(c, value);
     d = x86_temp(c, false);
+    if (behind_tlb(c)) {
+        x86_tlb_temps(c, &tlb);
+    }
     x86_load_value(c, value, d);
     x86_mark(c);
-    x86_mark_here(c);
+    if (behind_tlb(c)) {
+        mem = x86_tlb_begin(c, &tlb, mem);
+        tlb.access.value = (uint8_t)d;
+        tlb.access.dest = (uint8_t)d;
+    } else {
+        x86_mark_here(c);
+    }
     if (ins->aux == IR_AMO_SWAP) {
         sized_rm(c, 0, 0x87, false, d, mem, ins->cc); /* xchg locks by itself */
     } else {
         sized_rm(c, 1, 0xc1, true, d, mem, ins->cc); /* xadd */
     }
     sign_extend(c, d, ins->cc, w);
+    if (behind_tlb(c)) {
+        x86_tlb_end(c, &tlb);
+    }
     x86_def_in(c, ref, d);
 }
 
@@ -247,18 +320,34 @@ static void emit_cas(struct x86_compiler *c, ir_ref ref, const struct ir_ins *in
 {
     ir_ref expected = x86_resolve(c, ins->b), desired = x86_resolve(c, ins->c);
     struct x86_mem mem;
+    struct x86_tlb tlb;
     int z;
 
     x86_use(c, x86_resolve(c, ins->a));
     x86_use(c, desired);
+    if (behind_tlb(c)) {
+        x86_tlb_prepare(c, &tlb, JIT_ACCESS_CAS, ins);
+    }
     x86_take(c, RAX);
     mem = guest_mem(c, ins->a, ins->imm);
     z = x86_use(c, desired);
+    if (behind_tlb(c)) {
+        x86_tlb_temps(c, &tlb);
+    }
     x86_load_value(c, expected, RAX);
     x86_mark(c);
-    x86_mark_here(c);
+    if (behind_tlb(c)) {
+        mem = x86_tlb_begin(c, &tlb, mem);
+        tlb.access.value = (uint8_t)z;
+        tlb.access.dest = RAX;
+    } else {
+        x86_mark_here(c);
+    }
     sized_rm(c, 1, 0xb1, true, z, mem, ins->cc);
     sign_extend(c, RAX, ins->cc, ins->type == IR_I64);
+    if (behind_tlb(c)) {
+        x86_tlb_end(c, &tlb);
+    }
     x86_def_in(c, ref, RAX);
 }
 

@@ -9,13 +9,19 @@
  * two gsets of a global the last one counts. Looks are numbered as the backward pass meets them;
  * seen[] remembers for each global how many there had been at its gset.
  *
+ * Addresses. A sum that only loads and stores use as their address is not made: each of them has it
+ * in its operand, [base + index * scale + displacement], and so is a shift by 1 to 3 that only such
+ * a sum, or another addition, uses. Such a value is `fused`. Its operands live as long as it would;
+ * a fault in between finds it by them (mark.c). An exit or a helper would need it itself, so a
+ * value that one of them may see is not fused.
+ *
  * Where blocks meet, every block's end is such a look (join.c brings the globals home there), and
  * values that live into a loop live to its end.
  */
 #include <string.h>
 #include "jit/x86_64/compile.h"
 
-enum { LOOKS = 1, PURE = 2, POOL = 4, EXITS = 8, ENDS = 16 };
+enum { LOOKS = 1, PURE = 2, POOL = 4, EXITS = 8, ENDS = 16, ADDRESS = 32 };
 
 #define LETTER(text, i) ((text "\0\0\0\0\0")[i])
 #define HAS(text, letter)                                                                   \
@@ -28,7 +34,8 @@ static const uint8_t kind[IR_OP_COUNT] = {
     [IR_##name] = (HAS(effects, 'F') || HAS(effects, 'E') || HAS(effects, 'T') ? LOOKS : 0) | \
                   (sizeof(effects) == 1 && !HAS(result, '-') ? PURE : 0) |                    \
                   (HAS(args, 'P') ? POOL : 0) | (HAS(effects, 'E') ? EXITS : 0) |             \
-                  (HAS(effects, 'E') || HAS(effects, 'T') ? ENDS : 0),
+                  (HAS(effects, 'E') || HAS(effects, 'T') ? ENDS : 0) |                       \
+                  (HAS(effects, 'F') && !HAS(effects, 'S') ? ADDRESS : 0),
 #include "jit/ir/ops.def"
 #undef OP
 };
@@ -121,7 +128,83 @@ static inline struct val *use(struct x86_compiler *c, ir_ref ref, uint32_t pos)
         val->last_use = pos;
     }
     val->uses += val->uses != UINT8_MAX;
+    val->plain = true;
     return val;
+}
+
+/* A displacement that leaves room for another. */
+static bool is_near(int64_t disp)
+{
+    return disp > -(1 << 30) && disp < 1 << 30;
+}
+
+/* Whether the value may be a part of a memory operand: a sum; or, as an index, a shift. Of 64 bits
+ * only: an alias of narrower ones would miss that it ends at bit 31. */
+static bool is_part(const struct x86_compiler *c, ir_ref ref, bool index)
+{
+    const struct ir_ins *ins = x86_ins(c, ref);
+    int64_t k;
+
+    if (ins->type != IR_I64 || c->joins || !c->options->fuse) {
+        return false;
+    }
+    if (index) {
+        return ins->op == IR_shl && x86_const(c, ins->b, &k) && k >= 1 && k <= 3 &&
+               !x86_const(c, ins->a, &k);
+    }
+    return ins->op == IR_add && !x86_const(c, ins->a, &k) &&
+           (!x86_const(c, ins->b, &k) || is_near(k));
+}
+
+/* As use(), by who can do without the value itself if it is a part. */
+static void use_part(struct x86_compiler *c, ir_ref ref, uint32_t pos, bool index)
+{
+    ir_ref to = c->val[ref].alias;
+    struct val *val = &c->val[to];
+
+    if (val->last_use == 0 && is_part(c, to, index)) {
+        val->part = true;
+    } else if (!val->part) {
+        use(c, ref, pos);
+        return;
+    }
+    if (pos > val->last_use) {
+        val->last_use = pos;
+    }
+    val->uses += val->uses != UINT8_MAX;
+}
+
+/* The operands of an addition, one of which may become a scaled index. */
+static void use_sum(struct x86_compiler *c, const struct ir_ins *add, uint32_t pos)
+{
+    int64_t k;
+
+    if (x86_const(c, add->b, &k) && !is_near(k)) {
+        use(c, add->a, pos);
+    } else if (is_part(c, c->val[add->b].alias, true)) {
+        use(c, add->a, pos);
+        use_part(c, add->b, pos, true);
+    } else {
+        use_part(c, add->a, pos, true);
+        use(c, add->b, pos);
+    }
+}
+
+/* The value is not made but is a part of its users' operands. */
+static void fuse(struct x86_compiler *c, const struct ir_ins *ins, struct val *val)
+{
+    int64_t k;
+
+    val->dead = val->fused = true;
+    if (ins->op == IR_shl) {
+        use(c, ins->a, val->last_use);
+    } else if (!x86_const(c, ins->b, &k)) {
+        use_sum(c, ins, val->last_use);
+    } else if (x86_const(c, x86_ins(c, c->val[ins->a].alias)->b, &k)) {
+        use(c, ins->a, val->last_use); /* one displacement is enough */
+    } else {
+        use_part(c, ins->a, val->last_use, false);
+    }
 }
 
 /* Blocks in reverse postorder: each definition comes before its uses. Returns how many are in
@@ -263,6 +346,7 @@ static void order_blocks(struct x86_compiler *c)
 struct backward {
     uint32_t *looks; /* positions of the looks met so far */
     uint32_t count;
+    uint32_t whole; /* how many there were when the last one that is not just a fault was met */
     uint32_t seen[IR_MAX_GLOBALS]; /* per global: how many looks came behind its next gset */
 };
 
@@ -278,6 +362,10 @@ static inline void log_value(const struct backward *b, unsigned g, struct val *v
 {
     if (b->count > b->seen[g] && b->looks[b->seen[g]] > val->last_use) {
         val->last_use = b->looks[b->seen[g]];
+        val->part = false;
+    }
+    if (b->whole > b->seen[g]) {
+        val->part = false;
     }
 }
 
@@ -320,6 +408,19 @@ static void find_nan_test(struct x86_compiler *c, const struct ir_ins *callif)
     }
 }
 
+/* The result often takes the register of its first operand: let both want the same. */
+static inline void hint_operand(struct x86_compiler *c, const struct ir_ins *ins,
+                                const struct val *val)
+{
+    struct val *a = &c->val[c->val[ins->a].alias];
+
+    if (ins->op != IR_fma && val->hint != REG_NONE && a->hint == REG_NONE &&
+        ir_type_is_fp((enum ir_type)ins->type) ==
+            ir_type_is_fp((enum ir_type)x86_ins(c, ins->a)->type)) {
+        a->hint = val->hint;
+    }
+}
+
 static void backward_pass(struct x86_compiler *c, struct backward *b)
 {
     const struct ir_unit *unit = c->unit;
@@ -355,6 +456,7 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
                 forget_all(c, b);
             }
             b->looks[b->count++] = seq->pos;
+            b->whole = k & ENDS ? b->count : b->whole;
         } else if (ins->op == IR_call) {
             unsigned effects = c->target->helpers[ins->imm].effects;
 
@@ -363,6 +465,7 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             }
             if (effects & (IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_MEMORY)) {
                 b->looks[b->count++] = seq->pos;
+                b->whole = b->count;
             }
         }
         if (k & POOL) {
@@ -374,18 +477,28 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             }
             continue;
         }
+        if (val->part && !val->plain) {
+            fuse(c, ins, val);
+            continue;
+        }
+        if (k & ADDRESS && !seq->side && is_near(ins->imm)) {
+            use_part(c, ins->a, seq->pos, false);
+            if (ins->b != IR_NONE) {
+                use(c, ins->b, seq->pos);
+            }
+            continue;
+        }
         if (ins->op == IR_fma && val->hint != REG_NONE && c->val[ins->c].hint == REG_NONE) {
             c->val[ins->c].hint = val->hint; /* the addend is what the result overwrites */
         }
+        if (ins->op == IR_add && !seq->side) {
+            use_sum(c, ins, seq->pos);
+            hint_operand(c, ins, val);
+            continue;
+        }
         if (ins->a != IR_NONE) {
-            struct val *a = use(c, ins->a, seq->pos);
-
-            /* the result often takes the register of its first operand: let both want the same */
-            if (ins->op != IR_fma && val->hint != REG_NONE && a->hint == REG_NONE &&
-                ir_type_is_fp((enum ir_type)ins->type) ==
-                    ir_type_is_fp((enum ir_type)x86_ins(c, ins->a)->type)) {
-                a->hint = val->hint;
-            }
+            use(c, ins->a, seq->pos);
+            hint_operand(c, ins, val);
         }
         if (ins->b != IR_NONE) {
             use(c, ins->b, seq->pos);

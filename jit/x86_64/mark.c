@@ -39,17 +39,19 @@ static unsigned raw_flags(const struct x86_compiler *c, ir_ref ref)
     return 0;
 }
 
-/* Place of a global as one number: place | flags << 8 | other global << 16, or the constant's ref
- * with bit 31. */
-static uint32_t place_of(const struct x86_compiler *c, unsigned g)
+/* Place of a value, the current one of global g if that is one, as one number: place | flags << 8 |
+ * other global << 16, or the constant's ref with bit 31. */
+static uint32_t place_of(const struct x86_compiler *c, ir_ref ref, unsigned g)
 {
-    ir_ref ref = c->map[g];
     const struct val *val = &c->val[ref];
     int64_t value;
     unsigned place;
 
     if (x86_const(c, ref, &value)) {
         return 0x80000000u | ref;
+    }
+    if (val->fused) {
+        return SIDE_SUM;
     }
     if (val->reg != REG_NONE) {
         place = (unsigned)val->reg;
@@ -61,6 +63,26 @@ static uint32_t place_of(const struct x86_compiler *c, unsigned g)
         place = SIDE_OTHER_HOME | (unsigned)val->global << 16;
     }
     return place | raw_flags(c, ref) << 8;
+}
+
+static void put_part(struct x86_compiler *c, ir_ref ref)
+{
+    uint32_t place = ref == IR_NONE ? SIDE_CONST : place_of(c, ref, IR_NO_GLOBAL);
+
+    put(c->out, (uint8_t)place);
+    put(c->out, (uint8_t)(place >> 16));
+}
+
+static void put_sum(struct x86_compiler *c, ir_ref ref)
+{
+    struct x86_parts parts = x86_parts(c, ref, 0);
+
+    put_part(c, parts.base);
+    put_part(c, parts.index);
+    put(c->out, parts.scale);
+    for (unsigned i = 0; i < 4; i++) {
+        put(c->out, (uint8_t)((uint32_t)parts.disp >> 8 * i));
+    }
 }
 
 void x86_mark(struct x86_compiler *c)
@@ -85,9 +107,10 @@ void x86_mark(struct x86_compiler *c)
     for (unsigned word = 0; word < IR_MAX_GLOBALS / 64; word++) {
         for (uint64_t set = c->active[word]; set; set &= set - 1) {
             unsigned g = word * 64 + (unsigned)__builtin_ctzll(set);
-            uint32_t place = place_of(c, g);
+            uint32_t place = place_of(c, c->map[g], g);
 
-            if (place == c->rec[g]) {
+            /* a sum is the same as long as its parts are: that is not known here */
+            if (place == c->rec[g] && place != SIDE_SUM) {
                 continue;
             }
             c->rec[g] = place;
@@ -113,6 +136,8 @@ void x86_mark(struct x86_compiler *c)
                 }
                 if ((place & 0x7f) == SIDE_OTHER_HOME) {
                     put(out, (uint8_t)(place >> 16));
+                } else if (place == SIDE_SUM) {
+                    put_sum(c, c->map[g]);
                 }
             }
         }

@@ -74,8 +74,8 @@ static void leave(struct thunks *t)
 }
 
 /* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the
- * run loop. */
-static void resolve(struct thunks *t, const void *hook, uint32_t out)
+ * run loop, with the reason if that is not 0. */
+static void resolve(struct thunks *t, const void *hook, uint32_t out, uint32_t reason)
 {
     struct x86_asm *a = &t->a;
     uint32_t found;
@@ -85,11 +85,51 @@ static void resolve(struct thunks *t, const void *hook, uint32_t out)
     x86_rr(a, 0xff, false, 2, RAX);
     x86_rr(a, 0x85, true, RAX, RAX);
     found = x86_jcc(a, X86_NE);
-    x86_store_imm(a, false, (int32_t)t->hooks->reason_lookup, state(t, t->layout->exit_reason));
+    if (reason) {
+        x86_store_imm(a, false, (int32_t)reason, state(t, t->layout->exit_reason));
+    }
     x86_patch(a, x86_jmp(a), out);
     x86_patch(a, found, a->size);
     move_pins(t, false);
     x86_rr(a, 0xff, false, 4, RAX);
+}
+
+/*
+ * A memory access goes the slow way. The frame is a struct jit_host_regs; everything comes back
+ * from it, for the access's result is written there. A struct jit_access stands behind the call.
+ */
+static void slow(struct thunks *t, uint32_t out)
+{
+    struct x86_asm *a = &t->a;
+    int32_t frame = (int32_t)sizeof(struct jit_host_regs) + 8;
+    uint32_t gone;
+
+    _Static_assert(sizeof(struct jit_host_regs) % 16 == 0, "the stack stays aligned");
+    x86_alu_imm(a, ALU_SUB, true, RSP, frame);
+    for (int reg = 0; reg < 16; reg++) {
+        if (reg != RSP && reg != RBP) {
+            x86_store(a, true, reg, x86_mem(RSP, reg * 8));
+        }
+        x86_rm(a, X86_OP(1, 0x66, 0xd6), false, reg, x86_mem(RSP, 128 + reg * 8));
+    }
+    x86_lea(a, true, RDI, x86_mem(REG_STATE, -t->bias));
+    x86_mov_rr(a, true, RSI, RSP);
+    x86_load(a, true, RDX, x86_mem(RSP, frame));
+    x86_mov_imm(a, RAX, (int64_t)(uintptr_t)t->hooks->slow);
+    x86_rr(a, 0xff, false, 2, RAX);
+    x86_rr(a, 0x84, false, RAX, RAX);
+    gone = x86_jcc(a, X86_E);
+    x86_alu_mem_imm(a, ALU_ADD, true, x86_mem(RSP, frame), (int32_t)sizeof(struct jit_access));
+    for (int reg = 0; reg < 16; reg++) {
+        if (reg != RSP && reg != RBP) {
+            x86_load(a, true, reg, x86_mem(RSP, reg * 8));
+        }
+        x86_rm(a, X86_OP(1, 0xf3, 0x7e), false, reg, x86_mem(RSP, 128 + reg * 8));
+    }
+    x86_alu_imm(a, ALU_ADD, true, RSP, frame);
+    x86_reserve(a);
+    x86_u8(a, 0xc3);
+    x86_patch(a, gone, out);
 }
 
 /* Flags of MXCSR: IE 0, DE 1, ZE 2, OE 3, UE 4, PE 5. Ours: NV 4, DZ 3, OF 2, UF 1, NX 0. DE is
@@ -136,7 +176,13 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     offset[JIT_THUNK_LINK] = a->size;
     move_pins(&t, true);
     x86_mov_rr(a, false, RSI, RAX);
-    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT]);
+    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+
+    offset[JIT_THUNK_CALL] = a->size;
+    if (hooks->call) {
+        move_pins(&t, true);
+        resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT], 0);
+    }
 
     offset[JIT_THUNK_MISS] = a->size;
     x86_load(a, true, RSP, state(&t, layout->host_sp));
@@ -153,7 +199,12 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     move_pins(&t, true);
     x86_store(a, true, RAX, state(&t, hooks->pc_offset));
     x86_mov_rr(a, true, RSI, RAX);
-    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT]);
+    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+
+    offset[JIT_THUNK_SLOW] = a->size;
+    if (layout->memory == JIT_MEM_TLB) {
+        slow(&t, offset[JIT_THUNK_FAULT]);
+    }
 
     offset[JIT_THUNK_FLAG_TABLE] = a->size;
     flag_table(&t);

@@ -27,6 +27,13 @@ struct jit_x86_hooks {
      * id, NULL to leave for the run loop. */
     const void *(*lookup)(void *state, uint64_t pc);
     const void *(*link)(void *state, uint32_t link);
+    /* JIT_MEM_TLB: does the access whose struct jit_access is at `site`, with the registers as they
+     * are, and writes its result to them; returns false when the unit is to be left: the state has
+     * been recovered and exit_reason set. */
+    bool (*slow)(void *state, struct jit_host_regs *regs, const uint8_t *site);
+    /* For JIT_THUNK_CALL, likewise; NULL leaves with the exit_reason that is set then. May be NULL
+     * where no reason goes there. */
+    const void *(*call)(void *state);
     uint32_t pc_offset;
     uint32_t reason_poll;   /* exit_reason of a fired exit check */
     uint32_t reason_lookup; /* exit_reason when lookup or link returned NULL; pc is set */

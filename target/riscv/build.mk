@@ -12,8 +12,18 @@ src-riscv += target/riscv/trans-bitmanip.c
 src-riscv += target/riscv/trans-crypto.c
 src-riscv += target/riscv/trans-csr.c
 src-riscv += target/riscv/trans-fp.c
+src-riscv += target/riscv/trans-priv.c
 src-riscv += target/riscv/helper.c
+src-riscv += target/riscv/helper-priv.c
 src-riscv += target/riscv/helper-host.c
+
+# The privileged architecture.
+src-riscv += target/riscv/system.c
+src-riscv += target/riscv/trap.c
+src-riscv += target/riscv/csr.c
+src-riscv += target/riscv/counter.c
+src-riscv += target/riscv/mmu.c
+src-riscv += target/riscv/pmp.c
 
 # Integer helpers.
 src-riscv += target/riscv/crypto.c

@@ -10,23 +10,73 @@
 #define TINAMOU_TARGET_RISCV_CPU_H
 
 #include "cpu/cpu.h"
+#include "cpu/system.h"
 
 /* Extensions as bits of a set; names and dependencies are in extensions.def. */
 enum rv_ext {
 #define RV_EXT(id, name, help) RV_EXT_##id,
 #include "target/riscv/extensions.def"
 #undef RV_EXT
-    RV_EXT_COUNT
+    RV_EXT_COUNT,
+    RV_EXT_FIRST_SYSTEM = RV_EXT_sm1p12, /* from here on of full-system emulation only */
 };
 
 struct rv_ext_set {
     uint64_t bits[2];
 };
 
-/* Bits of cpu.mode. */
+enum rv_priv { RV_PRIV_U = 0, RV_PRIV_S = 1, RV_PRIV_M = 3 };
+
+/* Bits of cpu.mode. User mode has the first only. */
 enum {
-    RV_MODE_FRM_SOFT = 1, /* frm is one the host has not (RMM) or reserved: dynamic rounding takes
-                             the integer routines */
+    RV_MODE_FRM_SOFT = 1,   /* frm is one the host has not (RMM) or reserved: dynamic rounding takes
+                               the integer routines */
+    RV_MODE_PRIV_SHIFT = 1, /* two bits: enum rv_priv */
+    RV_MODE_FS_OFF = 8,     /* mstatus.FS: floating point is illegal */
+    RV_MODE_FS_CLEAN = 16,  /* mstatus.FS is Initial or Clean: who writes floating-point state makes
+                               it Dirty first */
+};
+
+static inline enum rv_priv rv_mode_priv(uint64_t mode)
+{
+    return (enum rv_priv)(mode >> RV_MODE_PRIV_SHIFT & 3);
+}
+
+#define RV_PMP_ENTRIES 16 /* implemented, of the 64 that have CSR numbers */
+#define RV_COUNTERS    32 /* cycle, time, instret, hpm3 to hpm31, by their numbers */
+
+/* A counter that counts nanoseconds of the virtual clock while it runs, as one of 1 GHz. */
+struct rv_counter {
+    uint64_t value; /* at `since`, or for good */
+    int64_t since;  /* on the virtual clock; -1: it stands still */
+};
+
+/*
+ * What only full-system emulation has; all zero, and looked at by nobody, in user mode. CSRs are
+ * kept as the guest reads them (with mstatus.SD and the fixed XL fields), so that generated code
+ * reads and writes plain ones by itself; csrs.def says which.
+ */
+struct rv_system {
+    struct cpu_system wiring;
+    uint64_t frequency; /* of the time CSR, Hz: 10000000 unless the machine says otherwise */
+    uint8_t priv;       /* enum rv_priv; the mode word repeats it */
+    uint8_t misaligned; /* cause that an exit CPU_EXIT_MISALIGNED would have */
+    uint8_t fault;      /* cause that translate_address() has failed with */
+    uint64_t mstatus, misa, medeleg, mideleg, mie, mtvec, mcounteren, mcountinhibit;
+    uint64_t mip; /* what software has written; the lines and timers are OR-ed in by rv_mip() */
+    uint64_t mscratch, mepc, mcause, mtval, menvcfg, mseccfg;
+    uint64_t stvec, scounteren, sscratch, sepc, scause, stval, satp, senvcfg;
+    uint64_t stimecmp;
+    struct cpu_timer *stimer; /* wakes the vCPU at stimecmp */
+    struct rv_counter counter[RV_COUNTERS];
+    uint64_t mhpmevent[RV_COUNTERS];
+    int64_t overflow;          /* when a counter will overflow next, on the virtual clock */
+    struct cpu_timer *pmtimer; /* wakes the vCPU then */
+    uint8_t pmpcfg[RV_PMP_ENTRIES];
+    uint64_t pmpaddr[RV_PMP_ENTRIES];
+    struct rv_pmp_range { /* what an entry covers, both ends included; empty if first > last */
+        uint64_t first, last;
+    } pmp[RV_PMP_ENTRIES];
 };
 
 struct riscv_cpu {
@@ -39,8 +89,11 @@ struct riscv_cpu {
     uint64_t reservation;    /* address of the last LR, + 2 if of a word; 1 if none */
     uint64_t reserved_value; /* what that LR read, sign-extended */
     struct rv_ext_set ext;
+    struct rv_ext_set system_ext;  /* what ext becomes when a machine takes the vCPU */
+    bool system;                   /* full-system emulation, see `sys` */
     uint64_t vdso_start, vdso_end; /* where the vDSO's own host-call instructions are legal */
     uint64_t instret_base;
+    struct rv_system sys;
 };
 
 extern const struct cpu_target_ops riscv64_target_ops;

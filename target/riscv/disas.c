@@ -29,26 +29,6 @@ static const char *const fli_names[32] = {
     "0x1p+3",  "0x1p+4",   "0x1p+7",   "0x1p+8",   "0x1p+15", "0x1p+16",  "inf",      "nan",
 };
 
-const char *rv_csr_name(unsigned csr)
-{
-    switch (csr) {
-    case 0x001:
-        return "fflags";
-    case 0x002:
-        return "frm";
-    case 0x003:
-        return "fcsr";
-    case 0xc00:
-        return "cycle";
-    case 0xc01:
-        return "time";
-    case 0xc02:
-        return "instret";
-    default:
-        return NULL;
-    }
-}
-
 struct out {
     char *text;
     size_t size, used; /* size includes the NUL, and is at least 1 */

@@ -13,6 +13,7 @@
 #include "target/riscv/cpu.h"
 #include "target/riscv/crypto.h"
 #include "target/riscv/helper-host.h"
+#include "target/riscv/helper-priv.h"
 #include "target/riscv/softfp.h"
 
 /* How each format travels: in its bits, or boxed in a register's 64. */
@@ -238,6 +239,7 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
 {
     uint64_t old[2], desired[2] = {0, 0};
     unsigned d = rd & 31, s = rs2 & 31;
+    void *at;
 
     old[0] = d ? cpu->x[d] : 0;
     old[1] = d ? cpu->x[d + 1] : 0;
@@ -245,7 +247,9 @@ static void rv_helper_amocas_q(struct riscv_cpu *cpu, uint64_t addr, uint64_t rd
         desired[0] = cpu->x[s];
         desired[1] = cpu->x[s + 1];
     }
-    cas128(mem_guest_host(addr), old, desired);
+    at = cpu->system ? cpu_memory->host(&cpu->common, addr, 16, CPU_ACCESS_STORE)
+                     : mem_guest_host(addr);
+    cas128(at, old, desired);
     if (d) {
         cpu->x[d] = old[0];
         cpu->x[d + 1] = old[1];

@@ -31,6 +31,10 @@ static const struct {
     NEEDS(ziccrse, a) NEEDS(ziccamoa, a)
     NEEDS(zkn, zbkb) NEEDS(zkn, zbkc) NEEDS(zkn, zbkx) NEEDS(zkn, zknd) NEEDS(zkn, zkne)
     NEEDS(zkn, zknh)
+    NEEDS(s, u) NEEDS(s, zicsr) NEEDS(sv39, s) NEEDS(sv48, sv39) NEEDS(sv57, sv48)
+    NEEDS(smepmp, pmp) NEEDS(sstc, s) NEEDS(sstc, zicntr) NEEDS(sscofpmf, s)
+    NEEDS(sscofpmf, zihpm) NEEDS(svade, s) NEEDS(svadu, s) NEEDS(svinval, s)
+    NEEDS(svnapot, sv39) NEEDS(svpbmt, sv39)
 #undef NEEDS
 };
 
@@ -44,31 +48,49 @@ static const struct {
 
 /* clang-format on */
 
+/* Privileged extensions of models, for full-system emulation. */
+#define SYSTEM     X(zicntr) X(zihpm) X(s) X(u) X(sv39) X(sv48) X(sv57) X(pmp) X(sstc) X(svadu)
+#define SYSTEM_ALL SYSTEM X(sscofpmf) X(svinval) X(svnapot) X(svpbmt)
+#define RVA22S     X(s) X(u) X(sv39) X(pmp) X(svade) X(svpbmt) X(svinval)
+#define RVA23S     RVA22S X(svnapot) X(sstc) X(sscofpmf)
+
+static const uint8_t ext_i[] = {RV_EXT_i};
 static const uint8_t ext_gc[] = {
 #define X(id) RV_EXT_##id,
     GC};
 static const uint8_t ext_rva22[] = {RVA22};
 static const uint8_t ext_rva23[] = {RVA23};
-#undef X
 static const uint8_t ext_all[] = {
 #define RV_EXT(id, name, help) RV_EXT_##id,
 #include "target/riscv/extensions.def"
 #undef RV_EXT
 };
+static const uint8_t system_plain[] = {SYSTEM};
+static const uint8_t system_all[] = {SYSTEM_ALL};
+static const uint8_t system_max[] = {SYSTEM_ALL X(smepmp)};
+static const uint8_t system_rva22[] = {RVA22S};
+static const uint8_t system_rva23[] = {RVA23S};
+#undef X
 
 static const struct model {
     const char *name;
     const uint8_t *ext;
     unsigned count;
+    const uint8_t *system; /* what system emulation adds */
+    unsigned system_count;
     const char *help;
 } models[] = {
 /* clang-format off */
-#define MODEL(name, list, help) {name, list, sizeof(list), help},
-    MODEL("rv64", ext_all, "everything below (the default)")
-    MODEL("rv64gc", ext_gc, "i m a f d c zicsr zifencei")
-    MODEL("rva22u64", ext_rva22, "the RVA22U64 profile")
-    MODEL("rva23u64", ext_rva23, "the RVA23U64 profile, without its vector extensions")
-    MODEL("max", ext_all, "everything below")
+#define MODEL(name, list, system, help) {name, list, sizeof(list), system, sizeof(system), help},
+    MODEL("rv64", ext_all, system_all, "everything below (the default)")
+    MODEL("rv64gc", ext_gc, system_plain, "i m a f d c zicsr zifencei")
+    MODEL("rva22u64", ext_rva22, system_plain, "the RVA22U64 profile")
+    MODEL("rva22s64", ext_rva22, system_rva22, "the RVA22S64 profile")
+    MODEL("rva23u64", ext_rva23, system_plain, "the RVA23U64 profile, without its vector extensions")
+    MODEL("rva23s64", ext_rva23, system_rva23,
+          "the RVA23S64 profile, without its vector and hypervisor extensions")
+    MODEL("max", ext_all, system_max, "everything below")
+    {"rv64i", ext_i, sizeof(ext_i), NULL, 0, "the base instructions alone, and machine mode"},
 #undef MODEL
     /* clang-format on */
 };
@@ -177,9 +199,27 @@ static const struct model *find_model(const char *text, size_t length)
     return length == 0 ? &models[0] : NULL;
 }
 
-int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t error_size)
+/*
+ * A switch of a page-table format names the largest one, as QEMU has it: sv39=on takes sv48 and
+ * sv57 away, unless they are asked for too.
+ */
+static void limit_paging(struct rv_ext_set *result, const struct rv_ext_set *on)
 {
-    struct rv_ext_set on = {{0}}, off = {{0}}, result = {{0}};
+    static const uint8_t formats[] = {RV_EXT_sv57, RV_EXT_sv48, RV_EXT_sv39};
+    bool asked = false;
+
+    for (unsigned n = 0; n < COUNT(formats); n++) {
+        asked |= rv_has(on, (enum rv_ext)formats[n]);
+    }
+    for (unsigned n = 0; asked && !rv_has(on, (enum rv_ext)formats[n]); n++) {
+        rv_ext_remove(result, (enum rv_ext)formats[n]);
+    }
+}
+
+static int parse(struct rv_ext_set *set, const char *spec, bool system, char *error,
+                 size_t error_size)
+{
+    struct rv_ext_set on = {{0}}, off = {{0}}, result = {{0}}, asked;
     size_t length = strcspn(spec, ",");
     const struct model *model = find_model(spec, length);
     const char *p = spec + length;
@@ -188,8 +228,11 @@ int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t
         unknown(error, error_size, "CPU model", spec, length, true);
         return -EINVAL;
     }
-    for (unsigned n = 0; n < model->count; n++) {
+    for (unsigned n = 0; n < model->count && model->ext[n] < RV_EXT_FIRST_SYSTEM; n++) {
         rv_ext_add(&result, (enum rv_ext)model->ext[n]);
+    }
+    for (unsigned n = 0; system && n < model->system_count; n++) {
+        rv_ext_add(&result, (enum rv_ext)model->system[n]);
     }
     while (*p == ',') {
         int r;
@@ -200,6 +243,10 @@ int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t
             return r;
         }
         p += length;
+    }
+    if (system) {
+        rv_ext_add(&result, RV_EXT_sm1p12);
+        rv_ext_remove(&off, RV_EXT_sm1p12);
     }
     if (rv_has(&off, RV_EXT_i)) {
         snprintf(error, error_size, "i=off: the base instructions are always on");
@@ -220,13 +267,25 @@ int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t
             }
         }
     }
+    asked = on;
     close_up(&on);
     close_down(&off);
     for (unsigned n = 0; n < COUNT(result.bits); n++) {
         result.bits[n] = (result.bits[n] & ~off.bits[n]) | on.bits[n];
     }
+    limit_paging(&result, &asked);
     *set = result;
     return 0;
+}
+
+int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t error_size)
+{
+    return parse(set, spec, false, error, error_size);
+}
+
+int rv_model_parse_system(struct rv_ext_set *set, const char *spec, char *error, size_t error_size)
+{
+    return parse(set, spec, true, error, error_size);
 }
 
 void rv_model_list(void (*line)(void *opaque, const char *text), void *opaque)
@@ -243,4 +302,100 @@ void rv_model_list(void (*line)(void *opaque, const char *text), void *opaque)
         snprintf(text, sizeof(text), "  %-12s %s", extensions[n].name, extensions[n].help);
         line(opaque, text);
     }
+}
+
+/* ---- names for the device tree --------------------------------------------------------------- */
+
+/* Not named there: privileges, what mmu-type says, and what is no extension of the manual's. */
+static bool is_named(enum rv_ext ext)
+{
+    switch (ext) {
+    case RV_EXT_sm1p12:
+    case RV_EXT_s:
+    case RV_EXT_u:
+    case RV_EXT_sv39:
+    case RV_EXT_sv48:
+    case RV_EXT_sv57:
+    case RV_EXT_pmp:
+        return false;
+    default:
+        return true;
+    }
+}
+
+/*
+ * "... single-letter extensions [in canonical order] ... [then] Z extensions ... ordered first by
+ * category [their second letter, in that order], then alphabetically ... [then] supervisor-level
+ * extensions ... alphabetically"
+ */
+static int order(const char *name)
+{
+    static const char letters[] = "imafdqlcbkjtpvnh";
+    bool single = name[1] == 0;
+    const char *at = strchr(letters, single ? name[0] : name[1]);
+    int category = at ? (int)(at - letters) : (int)sizeof(letters);
+
+    if (single) {
+        return category;
+    }
+    return name[0] == 'z' ? 100 + category : 200;
+}
+
+/* The named extensions of the set, sorted; returns how many. */
+static unsigned sorted(const struct rv_ext_set *set, const char *names[RV_EXT_COUNT])
+{
+    unsigned count = 0;
+
+    for (unsigned ext = 0; ext < RV_EXT_COUNT; ext++) {
+        const char *name = extensions[ext].name;
+        unsigned at = count;
+        if (!rv_has(set, (enum rv_ext)ext) || !is_named((enum rv_ext)ext)) {
+            continue;
+        }
+        while (at && (order(name) < order(names[at - 1]) ||
+                      (order(name) == order(names[at - 1]) && strcmp(name, names[at - 1]) < 0))) {
+            names[at] = names[at - 1];
+            at--;
+        }
+        names[at] = name;
+        count++;
+    }
+    return count;
+}
+
+size_t rv_model_isa(const struct rv_ext_set *set, char *text, size_t size)
+{
+    const char *names[RV_EXT_COUNT];
+    unsigned count = sorted(set, names);
+    size_t used = (size_t)snprintf(text, size, "rv64");
+
+    for (unsigned n = 0; n < count; n++) {
+        size_t at = used < size ? used : size;
+        used += (size_t)snprintf(text + at, size - at, "%s%s", names[n][1] ? "_" : "", names[n]);
+    }
+    return used + 1;
+}
+
+size_t rv_model_isa_list(const struct rv_ext_set *set, char *list, size_t size)
+{
+    const char *names[RV_EXT_COUNT];
+    unsigned count = sorted(set, names);
+    size_t used = 0;
+
+    for (unsigned n = 0; n < count; n++) {
+        size_t length = strlen(names[n]) + 1;
+        if (length <= size && used <= size - length) {
+            memcpy(list + used, names[n], length);
+        }
+        used += length;
+    }
+    return used;
+}
+
+const char *rv_model_mmu_type(const struct rv_ext_set *set)
+{
+    return rv_has(set, RV_EXT_sv57)   ? "riscv,sv57"
+           : rv_has(set, RV_EXT_sv48) ? "riscv,sv48"
+           : rv_has(set, RV_EXT_sv39) ? "riscv,sv39"
+                                      : "riscv,none";
 }

@@ -14,6 +14,21 @@
  */
 int rv_model_parse(struct rv_ext_set *set, const char *spec, char *error, size_t error_size);
 
+/* The same for full-system emulation: models have their privileged extensions. */
+int rv_model_parse_system(struct rv_ext_set *set, const char *spec, char *error, size_t error_size);
+
+/*
+ * The extensions of a set in the canonical order of the manual's naming conventions: as text for
+ * the device tree's riscv,isa ("rv64imafdc_zicsr_..."), and one name after the other, each with its
+ * NUL, for riscv,isa-extensions. Both return the bytes needed, NULs included, and write no more
+ * than `size`; the first ends what it has written with a NUL.
+ */
+size_t rv_model_isa(const struct rv_ext_set *set, char *text, size_t size);
+size_t rv_model_isa_list(const struct rv_ext_set *set, char *list, size_t size);
+
+/* The device tree's mmu-type: "riscv,sv57" for the largest format, "riscv,none" for none. */
+const char *rv_model_mmu_type(const struct rv_ext_set *set);
+
 /* A line for each model and extension. */
 void rv_model_list(void (*line)(void *opaque, const char *text), void *opaque);
 

@@ -34,6 +34,9 @@ enum rv_class rv_row_class(const struct rv_row *row)
         {rv_trans_csri, RV_CLASS_FCSR},        {rv_trans_ecall, RV_CLASS_SYSTEM},
         {rv_trans_ebreak, RV_CLASS_SYSTEM},    {rv_trans_fence_i, RV_CLASS_SYSTEM},
         {rv_trans_host_call, RV_CLASS_SYSTEM}, {rv_trans_illegal, RV_CLASS_SYSTEM},
+        {rv_trans_mret, RV_CLASS_SYSTEM},      {rv_trans_sret, RV_CLASS_SYSTEM},
+        {rv_trans_wfi, RV_CLASS_SYSTEM},       {rv_trans_sfence_vma, RV_CLASS_SYSTEM},
+        {rv_trans_cbo_inval, RV_CLASS_SYSTEM}, {rv_trans_sfence_inval, RV_CLASS_SYSTEM},
     };
 
     for (unsigned n = 0; n < sizeof(classes) / sizeof(classes[0]); n++) {

@@ -11,6 +11,7 @@
 #include "target/riscv/decode.h"
 #include "target/riscv/helper.h"
 #include "target/riscv/model.h"
+#include "target/riscv/priv.h"
 #include "target/riscv/trans.h"
 #include "util/bits.h"
 #if defined(__x86_64__)
@@ -77,6 +78,14 @@ static const struct cpu_register registers[] = {
 #undef F
 /* clang-format on */
 
+static int set_model(struct cpu *cpu, const char *spec, char *error, size_t error_size)
+{
+    struct riscv_cpu *rv = riscv_cpu(cpu);
+    int result = rv_model_parse(&rv->ext, spec, error, error_size);
+
+    return result < 0 ? result : rv_model_parse_system(&rv->system_ext, spec, error, error_size);
+}
+
 static void reset(struct cpu *cpu)
 {
     struct riscv_cpu *rv = riscv_cpu(cpu);
@@ -91,13 +100,8 @@ static void reset(struct cpu *cpu)
     rv->reserved_value = 0;
     cpu->mode = 0;
     if (!rv_has(&rv->ext, RV_EXT_i)) {
-        rv_model_parse(&rv->ext, "", error, sizeof(error)); /* no model chosen yet: the default */
+        set_model(cpu, "", error, sizeof(error)); /* none chosen yet: the default */
     }
-}
-
-static int set_model(struct cpu *cpu, const char *spec, char *error, size_t error_size)
-{
-    return rv_model_parse(&riscv_cpu(cpu)->ext, spec, error, error_size);
 }
 
 static unsigned disassemble(const struct cpu *cpu, uint64_t pc, const uint8_t *bytes,
@@ -169,6 +173,7 @@ static void save_fpu(struct cpu *cpu)
 
 const struct cpu_target_ops riscv64_target_ops = {
     .name = "riscv64",
+    .system = &riscv_system_ops,
     .state_size = sizeof(struct riscv_cpu),
     .pc_offset = offsetof(struct riscv_cpu, pc),
     .ir = &ir,

@@ -12,6 +12,7 @@
  * Atomics on misaligned addresses leave with CPU_EXIT_MISALIGNED before anything happened.
  */
 #include "target/riscv/helper.h"
+#include "target/riscv/priv.h"
 #include "target/riscv/trans.h"
 
 /* Runs at the width of the access: i64 for doublewords, i32 for all others. */
@@ -34,7 +35,7 @@ static void amo(struct rv_trans *t, const struct rv_insn *i, unsigned mem)
 {
     ir_ref addr = rv_get_x(t, i->rs1), value = narrow(t, mem, rv_get_x(t, i->rs2)), old;
 
-    rv_trans_check_aligned(t, addr, 1u << mem);
+    rv_trans_check_aligned(t, addr, 1u << mem, RV_CAUSE_STORE_MISALIGNED);
     old = ir_amo(t->b, (enum ir_amo)i->row->arg, type_of(mem), mem, addr, value);
     rv_set_x(t, i->rd, widen(t, mem, old));
 }
@@ -66,7 +67,7 @@ void rv_trans_amocas(struct rv_trans *t, const struct rv_insn *i)
     ir_ref expected = narrow(t, mem, rv_get_x(t, i->rd));
     ir_ref desired = narrow(t, mem, rv_get_x(t, i->rs2));
 
-    rv_trans_check_aligned(t, addr, 1u << mem);
+    rv_trans_check_aligned(t, addr, 1u << mem, RV_CAUSE_STORE_MISALIGNED);
     old = ir_cas(t->b, type_of(mem), mem, addr, expected, desired);
     rv_set_x(t, i->rd, widen(t, mem, old));
 }
@@ -80,7 +81,7 @@ void rv_trans_amocas_q(struct rv_trans *t, const struct rv_insn *i)
         rv_trans_illegal(t, i);
         return;
     }
-    rv_trans_check_aligned(t, addr, 16);
+    rv_trans_check_aligned(t, addr, 16, RV_CAUSE_STORE_MISALIGNED);
     ir_call(t->b, RV_HELPER_amocas_q, 3,
             (ir_ref[]){addr, ir_i32(t->b, i->rd), ir_i32(t->b, i->rs2)});
 }
@@ -97,7 +98,7 @@ void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
     unsigned mem = (unsigned)i->row->arg;
     ir_ref addr = rv_get_x(t, i->rs1), value;
 
-    rv_trans_check_aligned(t, addr, 1u << mem);
+    rv_trans_check_aligned(t, addr, 1u << mem, RV_CAUSE_LOAD_MISALIGNED);
     if (i->aqrl & 1) {
         ir_fence(t->b, true);
     }
@@ -118,7 +119,7 @@ void rv_trans_sc(struct rv_trans *t, const struct rv_insn *i)
     ir_ref addr = rv_get_x(t, i->rs1), value = narrow(t, mem, rv_get_x(t, i->rs2));
     ir_ref before = rv_get_x(t, i->rd), reserved, expected, old;
 
-    rv_trans_check_aligned(t, addr, 1u << mem);
+    rv_trans_check_aligned(t, addr, 1u << mem, RV_CAUSE_STORE_MISALIGNED);
     reserved = ir_cpu_load(t->b, IR_I64, IR_M64, offsetof(struct riscv_cpu, reservation));
     ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), ir_i64(t->b, 1));
     rv_set_x(t, i->rd, ir_i64(t->b, 1));

@@ -8,6 +8,7 @@
  *
  * Without the C extension a target must be a multiple of four, and the jump itself traps.
  */
+#include "target/riscv/priv.h"
 #include "target/riscv/trans.h"
 
 static bool is_link(unsigned reg)
@@ -23,6 +24,7 @@ static bool misaligned(const struct rv_trans *t, uint64_t target)
 
 static void store_exit_arg(struct rv_trans *t, ir_ref value)
 {
+    rv_trans_misaligned_cause(t, RV_CAUSE_FETCH_MISALIGNED);
     ir_cpu_store(t->b, IR_M64, offsetof(struct cpu, exit_arg), value);
 }
 

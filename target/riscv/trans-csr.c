@@ -1,7 +1,8 @@
 /*
  * Environment calls, CSRs, and the vDSO's host calls.
  *
- * User mode has two families of CSRs: the floating-point ones and the read-only counters. The
+ * User mode has two families of CSRs: the floating-point ones and the read-only counters; those of
+ * full-system emulation but for the floating-point ones are in trans-priv.c. The
  * accrued flags are the union of the state's `fflags` and the host's sticky flags; writing them
  * puts the new value into the host's and clears the state's. frm is in the state, and the host's
  * rounding mode follows it where the host has that mode; otherwise RV_MODE_FRM_SOFT is part of the
@@ -154,8 +155,16 @@ static void access_csr(struct rv_trans *t, const struct rv_insn *i, ir_ref opera
     bool reads = op != RV_CSR_WRITE || i->rd != 0;
     ir_ref old = IR_NONE, value = operand;
 
-    if (!exists(t, csr) || (writes && csr >> 10 == 3)) {
+    if (t->cpu->system && (csr < CSR_FFLAGS || csr > CSR_FCSR)) {
+        rv_trans_system_csr(t, i, operand);
+        return;
+    }
+    if (t->mode & RV_MODE_FS_OFF || !exists(t, csr) || (writes && csr >> 10 == 3)) {
         rv_trans_illegal(t, i);
+        return;
+    }
+    if (writes && t->mode & RV_MODE_FS_CLEAN) {
+        rv_trans_make_dirty(t);
         return;
     }
     if (reads) {

@@ -1,6 +1,7 @@
 /*
  * Loads, stores, fences and cache-block instructions. The row's argument is the width, enum ir_mem.
  */
+#include "target/riscv/priv.h"
 #include "target/riscv/trans.h"
 
 void rv_trans_load(struct rv_trans *t, const struct rv_insn *i)
@@ -42,6 +43,19 @@ void rv_trans_fence_i(struct rv_trans *t, const struct rv_insn *i)
  * loads nor stores are allowed (Zicbom); nothing else of it can be seen. */
 void rv_trans_cbo_touch(struct rv_trans *t, const struct rv_insn *i)
 {
+    rv_trans_cbo_gate(t, i, RV_ENVCFG_CBCFE);
+    ir_load(t->b, IR_I64, IR_M8, rv_get_x(t, i->rs1), 0);
+}
+
+/* Does what cbo.flush does, as menvcfg.CBIE may ask; there are no caches that could tell. Linux
+ * does not let user programs. */
+void rv_trans_cbo_inval(struct rv_trans *t, const struct rv_insn *i)
+{
+    if (!t->cpu->system) {
+        rv_trans_illegal(t, i);
+        return;
+    }
+    rv_trans_cbo_gate(t, i, RV_ENVCFG_CBIE);
     ir_load(t->b, IR_I64, IR_M8, rv_get_x(t, i->rs1), 0);
 }
 
@@ -50,6 +64,7 @@ void rv_trans_cbo_zero(struct rv_trans *t, const struct rv_insn *i)
 {
     ir_ref base = ir_bini(t->b, IR_and, rv_get_x(t, i->rs1), -64);
 
+    rv_trans_cbo_gate(t, i, RV_ENVCFG_CBZE);
     for (unsigned offset = 0; offset < 64; offset += 8) {
         ir_store(t->b, IR_M64, base, offset, ir_i64(t->b, 0));
     }

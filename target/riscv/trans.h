@@ -63,8 +63,27 @@ rv_trans_fn rv_trans_illegal;
 void rv_trans_illegal_if(struct rv_trans *t, const struct rv_insn *insn, enum ir_cc cc, ir_ref a,
                          ir_ref c);
 
-/* Leaves with CPU_EXIT_MISALIGNED if addr is no multiple of size, a power of two. */
-void rv_trans_check_aligned(struct rv_trans *t, ir_ref addr, unsigned size);
+/* Leaves with CPU_EXIT_MISALIGNED if addr is no multiple of size, a power of two; cause is that of
+ * the exception (RV_CAUSE_*, priv.h). */
+void rv_trans_check_aligned(struct rv_trans *t, ir_ref addr, unsigned size, unsigned cause);
+
+/* What an exit CPU_EXIT_MISALIGNED from here on would be; nothing in user mode. */
+void rv_trans_misaligned_cause(struct rv_trans *t, unsigned cause);
+
+/* ---- full-system emulation, trans-priv.c ---- */
+
+/* For a mode word in which floating point is off or clean. True if the instruction is done with:
+ * illegal, or to be executed again after FS was made dirty. */
+bool rv_trans_fp_gate(struct rv_trans *t, const struct rv_insn *i);
+
+/* mstatus.FS becomes Dirty, and the unit ends before this instruction. */
+void rv_trans_make_dirty(struct rv_trans *t);
+
+/* Illegal unless the bits of menvcfg, and of senvcfg where it counts, allow the instruction. */
+void rv_trans_cbo_gate(struct rv_trans *t, const struct rv_insn *i, uint64_t bits);
+
+/* An instruction on any CSR but those of floating point. */
+void rv_trans_system_csr(struct rv_trans *t, const struct rv_insn *i, ir_ref operand);
 
 /* frm := the i64 value (0..7). May end the unit: the caller has set rd already. */
 void rv_trans_set_frm(struct rv_trans *t, ir_ref frm);

@@ -77,10 +77,19 @@ void rv_trans_illegal_if(struct rv_trans *t, const struct rv_insn *insn, enum ir
     ir_side_exit_loop(t->b, cc, a, c, CPU_EXIT_ILLEGAL, t->pc);
 }
 
-void rv_trans_check_aligned(struct rv_trans *t, ir_ref addr, unsigned size)
+void rv_trans_misaligned_cause(struct rv_trans *t, unsigned cause)
+{
+    if (t->cpu->system) {
+        ir_cpu_store(t->b, IR_M8, offsetof(struct riscv_cpu, sys.misaligned),
+                     ir_i32(t->b, (int32_t)cause));
+    }
+}
+
+void rv_trans_check_aligned(struct rv_trans *t, ir_ref addr, unsigned size, unsigned cause)
 {
     if (size > 1) {
         ir_ref low = ir_bini(t->b, IR_and, addr, size - 1);
+        rv_trans_misaligned_cause(t, cause);
         ir_cpu_store(t->b, IR_M64, offsetof(struct cpu, exit_arg), addr);
         ir_side_exit_loop(t->b, IR_NE, low, ir_i64(t->b, 0), CPU_EXIT_MISALIGNED, t->pc);
     }
@@ -123,10 +132,11 @@ void rv_translate(struct ir_builder *b, struct cpu_translate *request)
         ir_insn(b, pc, length);
         t.next = pc + length;
         t.go_on = request->long_units && request->insns < max;
-        if (rv_decode(&insn, bits, &cpu->ext)) {
-            insn.row->translate(&t, &insn);
-        } else {
+        if (!rv_decode(&insn, bits, &cpu->ext)) {
             rv_trans_illegal(&t, &insn);
+        } else if (!(t.mode & (RV_MODE_FS_OFF | RV_MODE_FS_CLEAN)) ||
+                   !rv_trans_fp_gate(&t, &insn)) {
+            insn.row->translate(&t, &insn);
         }
         pc = t.next;
     }

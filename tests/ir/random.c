@@ -42,6 +42,7 @@ struct gen {
     uint64_t random;
     struct pool pools[IR_TYPE_COUNT];
     bool dirty[TEST_GLOBALS]; /* may be */
+    unsigned overwrite;       /* the register that shows an address: set behind the access */
     bool fixed;               /* in a loop: only dirty globals may be set */
     uint64_t pc;
     unsigned depth;
@@ -214,6 +215,59 @@ static unsigned int_width(struct gen *g, enum ir_type type)
     return pick(g, type == IR_I32 ? 3 : 4);
 }
 
+static void set_int(struct gen *g, unsigned global, ir_ref ref)
+{
+    if (!g->fixed || g->dirty[global]) {
+        ir_set(&g->b, global, ref);
+        g->dirty[global] = true;
+    }
+}
+
+static void memory_op(struct gen *g, enum ir_opcode op);
+
+/* An address that is a sum of base, scaled index and constant, parts of which registers show and
+ * others use too. The access may come some ops later. */
+static ir_ref sum_address(struct gen *g)
+{
+    uint64_t start = pick(g, 30) ? TEST_MEMORY + 64 : TEST_MEMORY + TEST_MEM_SIZE + 128;
+    bool constant_first = pick(g, 2), show = pick(g, 2);
+    unsigned scale = pick(g, 4), global = pick(g, TEST_INTS);
+    ir_ref base = ir_bini(&g->b, IR_and, value(g, IR_I64), 0x3f8), index, sum;
+
+    index = ir_bini(&g->b, IR_and, value(g, IR_I64), 0x1f);
+    if (constant_first) {
+        base = ir_bini(&g->b, IR_add, base, (int64_t)start);
+    }
+    if (show) {
+        set_int(g, global, index);
+    }
+    index = ir_bini(&g->b, IR_shl, index, scale);
+    if (show && pick(g, 2)) {
+        set_int(g, global, index);
+    }
+    if (!pick(g, 6)) {
+        keep(g, IR_I64, index);
+    }
+    sum = pick(g, 2) ? ir_bin(&g->b, IR_add, base, index) : ir_bin(&g->b, IR_add, index, base);
+    if (show && pick(g, 2)) {
+        set_int(g, global, sum);
+    }
+    if (!constant_first) {
+        sum = ir_bini(&g->b, IR_add, sum, (int64_t)start);
+    }
+    if (show) {
+        set_int(g, global, sum);
+    }
+    for (unsigned i = pick(g, 3); i; i--) {
+        memory_op(g, pick(g, 2) ? IR_ld : IR_st);
+    }
+    if (!pick(g, 6)) {
+        keep(g, IR_I64, sum);
+    }
+    g->overwrite = show && pick(g, 4) ? global : TEST_INTS;
+    return sum;
+}
+
 /* An address with room for an access; rarely one in the page behind, where all faults. (Wild
  * addresses would not do: of those that are not canonical an x86-64 host does not report which it
  * was.) */
@@ -221,6 +275,10 @@ static ir_ref address(struct gen *g)
 {
     ir_ref base;
 
+    g->overwrite = TEST_INTS;
+    if (!pick(g, 3)) {
+        return sum_address(g);
+    }
     if (!pick(g, 60)) {
         base = ir_bini(&g->b, IR_and, value(g, IR_I64), 0x7f8);
         return ir_bini(&g->b, IR_add, base, (int64_t)(TEST_MEMORY + TEST_MEM_SIZE + 128));
@@ -340,6 +398,7 @@ static void memory_op(struct gen *g, enum ir_opcode op)
 {
     enum ir_type type = op == IR_ld || op == IR_st ? any_type(g) : int_type(g);
     ir_ref at = address(g);
+    unsigned overwrite = g->overwrite;
     unsigned mem = ir_type_is_int(type) ? int_width(g, type) : type == IR_F32 ? IR_M32 : IR_M64;
 
     switch (op) {
@@ -364,6 +423,9 @@ static void memory_op(struct gen *g, enum ir_opcode op)
         keep(g, type, ir_cas(&g->b, type, mem, at, expected, value(g, type)));
         break;
     }
+    }
+    if (overwrite != TEST_INTS) {
+        set_int(g, overwrite, value(g, IR_I64));
     }
 }
 

@@ -1,7 +1,8 @@
 # Unit tests of block nodes.
 
 ifeq ($(CONFIG_SYSTEM),yes)
-unit-tests += block-file
-unit-libs-block-file := io util
-unit-syslibs-block-file := $(SYSTEM_LIBS)
+block-tests := block-file block-filter block-parts
+unit-tests += $(block-tests)
+$(foreach t,$(block-tests),$(eval unit-libs-$(t) := io util))
+$(foreach t,$(block-tests),$(eval unit-syslibs-$(t) := $(SYSTEM_LIBS)))
 endif

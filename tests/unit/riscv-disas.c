@@ -16,7 +16,7 @@ enum { COUNT = 12000 };
 
 #define ARCH                                                                                      \
     "rv64gc_zicsr_zifencei_zihintpause_zba_zbb_zbs_zbc_zbkb_zbkc_zbkx_zknd_zkne_zknh_zfh_zfhmin_" \
-    "zicbom_zicbop_zicboz_zawrs"
+    "zicbom_zicbop_zicboz_zawrs_svinval"
 
 enum when { ALWAYS, WITH_RM, WITHOUT_IMM };
 

@@ -35,6 +35,67 @@ static void refused(const char *spec, const char *part)
     tap_ok(set.bits[0] == 1 && set.bits[1] == 2, "and leaves the set alone");
 }
 
+static struct rv_ext_set parse_system(const char *spec)
+{
+    struct rv_ext_set set = {{0}};
+    int r = rv_model_parse_system(&set, spec, error, sizeof(error));
+
+    if (r) {
+        tap_ok(false, "'%s' is accepted: %s", spec, error);
+    }
+    return set;
+}
+
+static void isa(const char *spec, const char *expected, const char *mmu)
+{
+    struct rv_ext_set set = parse_system(spec);
+    char text[1024], list[1024], cut[7];
+    size_t length = rv_model_isa(&set, text, sizeof(text));
+    size_t list_length = rv_model_isa_list(&set, list, sizeof(list)), at = 0;
+    char joined[1024] = "rv64";
+
+    tap_ok(!strcmp(text, expected) && length == strlen(text) + 1, "%s is %s", spec, text);
+    while (at < list_length) {
+        if (list[at + 1]) {
+            strcat(joined, "_");
+        }
+        strcat(joined, list + at);
+        at += strlen(list + at) + 1;
+    }
+    tap_ok(!strcmp(joined, text), "%s: the list has the same names", spec);
+    tap_ok(rv_model_isa(&set, cut, sizeof(cut)) == length && strlen(cut) == sizeof(cut) - 1,
+           "%s: text that does not fit is cut", spec);
+    tap_ok(rv_model_isa_list(&set, cut, 0) == list_length, "%s: as is the list", spec);
+    tap_ok(!strcmp(rv_model_mmu_type(&set), mmu), "%s: %s", spec, mmu);
+}
+
+/* What only full-system emulation adds. */
+static void system_models(void)
+{
+    struct rv_ext_set set = parse("max"), wide;
+
+    tap_ok(!rv_has(&set, RV_EXT_s) && !rv_has(&set, RV_EXT_sv39) && !rv_has(&set, RV_EXT_sm1p12),
+           "user mode has no privileged extensions");
+    isa("rv64gc", "rv64imafdc_zicntr_zicsr_zifencei_zihpm_sstc_svadu", "riscv,sv57");
+    isa("rv64gc,sv48=on,svinval=on,zba=on,sstc=off",
+        "rv64imafdc_zicntr_zicsr_zifencei_zihpm_zba_svadu_svinval", "riscv,sv48");
+    isa("rv64gc,sv39=on,zkn=on",
+        "rv64imafdc_zicntr_zicsr_zifencei_zihpm_zbkb_zbkc_zbkx_zkn_zknd_zkne_zknh_sstc_svadu",
+        "riscv,sv39");
+    isa("rv64gc,s=off,smepmp=on", "rv64imafdc_zicntr_zicsr_zifencei_zihpm_smepmp", "riscv,none");
+    isa("rv64i,m=on", "rv64im", "riscv,none");
+    set = parse_system("rv64,sv57=off");
+    tap_ok(rv_has(&set, RV_EXT_sv48) && !rv_has(&set, RV_EXT_sv57), "sv57=off leaves sv48");
+    set = parse_system("rv64,sv39=on,sv57=on");
+    wide = parse_system("rv64");
+    tap_ok(!memcmp(&set, &wide, sizeof(set)), "of two formats asked for the larger counts");
+    set = parse_system("rv64,sm1p12=off");
+    tap_ok(rv_has(&set, RV_EXT_sm1p12), "machine mode stays");
+    set = parse_system("rva22s64");
+    tap_ok(rv_has(&set, RV_EXT_svade) && !rv_has(&set, RV_EXT_svadu) && !rv_has(&set, RV_EXT_sstc),
+           "rva22s64 has what the profile mandates");
+}
+
 static unsigned lines, with_rva23;
 
 static void count_line(void *opaque, const char *text)
@@ -117,5 +178,6 @@ int main(void)
     char tiny[8];
     rv_model_parse(&a, "nonsense", tiny, sizeof(tiny));
     tap_ok(strlen(tiny) < sizeof(tiny), "a short buffer is not overrun");
+    system_models();
     return tap_done();
 }

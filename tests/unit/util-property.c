@@ -133,6 +133,14 @@ int main(void)
     tap_ok(thing.flag && thing.queues == 3, "sets what it names; a bare name is on");
     tap_str(thing.path, "a,b=c,", "two commas are one");
     tap_str(seen, "x", "other names are handed out");
+    tap_ok(property_set_list(table, &thing, "thing", "noflag", NULL, NULL, text, sizeof(text)) ==
+                   0 &&
+               !thing.flag,
+           "a bare name with no in front is off");
+    tap_eq(property_set_list(table, &thing, "thing", "noqueues", NULL, NULL, text, sizeof(text)),
+           -ENOENT, "of a switch only");
+    tap_eq(property_set_list(table, &thing, "thing", "noflag=on", NULL, NULL, text, sizeof(text)),
+           -ENOENT, "and without a value only");
     tap_eq(property_set_list(table, &thing, "thing", "queues=4,=3", NULL, NULL, text, sizeof(text)),
            -EINVAL, "a value without a name");
     tap_str(text, "thing: '=3': expected NAME=VALUE", "is named");

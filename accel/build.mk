@@ -1,0 +1,3 @@
+# What accelerators share.
+
+src-accel += accel/vcpu.c

@@ -1,0 +1,3 @@
+# Serial ports.
+
+src-hw += hw/char/serial16550.c

@@ -1,0 +1,4 @@
+# Interrupt controllers.
+
+src-hw += hw/intc/aclint.c
+src-hw += hw/intc/plic.c

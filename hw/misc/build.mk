@@ -1,0 +1,4 @@
+# Devices of their own kind.
+
+src-hw += hw/misc/htif.c
+src-hw += hw/misc/syscon-test.c

@@ -1,0 +1,3 @@
+# Real-time clocks.
+
+src-hw += hw/rtc/goldfish-rtc.c

@@ -1,0 +1,10 @@
+/* The filter "blkdebug", as tests see it. */
+#ifndef TINAMOU_IO_BLOCK_BLKDEBUG_H
+#define TINAMOU_IO_BLOCK_BLKDEBUG_H
+
+#include "io/block/driver.h"
+
+/* How many requests have come to a node of this driver, failed ones included. */
+uint64_t blkdebug_requests(const struct block_node *node);
+
+#endif

@@ -1,0 +1,3 @@
+# Sockets of character devices and network back ends.
+
+src-io += io/socket/socket.c

@@ -1,0 +1,22 @@
+# The system emulator; the library has everything but main().
+ifeq ($(CONFIG_SYSTEM),yes)
+src-system += system/accel.c
+src-system += system/clock.c
+src-system += system/daemon.c
+src-system += system/devices.c
+src-system += system/drives.c
+src-system += system/firmware.c
+src-system += system/keyval.c
+src-system += system/nics.c
+src-system += system/objects.c
+src-system += system/options.c
+src-system += system/options-boot.c
+src-system += system/options-host.c
+src-system += system/options-machine.c
+src-system += system/options-run.c
+src-system += system/run.c
+src-system += system/setup.c
+src-system += system/system.c
+cflags-system/keyval.c := $(JANSSON_CFLAGS)
+cflags-system/drives.c := $(JANSSON_CFLAGS)
+endif

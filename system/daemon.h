@@ -1,0 +1,25 @@
+/* Going into the background, and what the process gives up before it runs a guest. */
+#ifndef TINAMOU_SYSTEM_DAEMON_H
+#define TINAMOU_SYSTEM_DAEMON_H
+
+#include "system/options.h"
+
+/*
+ * -daemonize: forks; the parent waits for daemon_ready() and ends with status 0, or with status 1
+ * when the child ends before. Before threads are made.
+ */
+void daemon_fork(void);
+
+/* -pidfile: writes it and holds a lock on it, so that no other machine has the same. */
+int daemon_write_pidfile(const char *path, char *error, size_t error_size);
+
+/* -run-with: exit-with-parent, chroot, user. */
+int daemon_restrict(const struct system_options *options, char *error, size_t error_size);
+
+/* The machine is there: the parent may end, and the terminal is let go of. */
+void daemon_ready(void);
+
+/* Removes the pidfile. */
+void daemon_end(void);
+
+#endif

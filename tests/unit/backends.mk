@@ -1,0 +1,9 @@
+# Unit tests of the host's side of devices: character devices, network back ends.
+
+ifeq ($(CONFIG_GLIB),yes)
+unit-tests += io-chardev io-chardev-stdio
+unit-libs-io-chardev := io util
+unit-syslibs-io-chardev := $(GLIB_LIBS)
+unit-libs-io-chardev-stdio := io util
+unit-syslibs-io-chardev-stdio := $(GLIB_LIBS)
+endif
