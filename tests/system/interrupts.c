@@ -104,6 +104,7 @@ static void priorities(void)
 static void timers(void)
 {
     csr_write(mstatus, 0);
+    csr_write(scause, 0);
     csr_write(mie, BIT(7));
     MTIMECMP = MTIME + 20000; /* 2 ms */
     one("mtimecmp, spinning", do_spin, U);
