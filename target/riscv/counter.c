@@ -78,8 +78,12 @@ void rv_stimecmp_changed(struct riscv_cpu *rv)
 {
     struct cpu_clock_source *clock = rv->sys.wiring.clock;
 
+    /* in this order: once armed the timer may fire at any time, and that must not be forgotten */
+    atomic_store(&rv->sys.stimer_due, false);
     clock->ops->timer_arm(rv->sys.stimer, stimecmp_deadline(rv));
-    atomic_store(&rv->sys.stimer_due, rv_stimecmp_pending(rv));
+    if (rv_stimecmp_pending(rv)) {
+        atomic_store(&rv->sys.stimer_due, true);
+    }
 }
 
 int64_t rv_deadline(struct cpu *cpu)

@@ -41,9 +41,8 @@
 
 /* Writes of these need a look at what they bring about; of the first two only if they set. */
 #define RV_MSTATUS_ENABLES (RV_MSTATUS_SIE | RV_MSTATUS_MIE)
-#define RV_MSTATUS_LOOK                                                                       \
-    (RV_MSTATUS_ENABLES | RV_MSTATUS_FS | RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV | \
-     RV_MSTATUS_MPP)
+#define RV_MSTATUS_LOOK \
+    (RV_MSTATUS_ENABLES | RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV | RV_MSTATUS_MPP)
 
 /* Interrupts, by number. */
 enum {

@@ -19,7 +19,9 @@ void rv_mode_update(struct riscv_cpu *rv)
     uint64_t fs = rv->sys.mstatus & RV_MSTATUS_FS;
 
     mode |= (uint64_t)rv->sys.priv << RV_MODE_PRIV_SHIFT;
-    if (fs == 0) {
+    if (rv->sys.priv != RV_PRIV_U) {
+        mode |= RV_MODE_FS_CHECK;
+    } else if (fs == 0) {
         mode |= RV_MODE_FS_OFF;
     } else if (fs != RV_MSTATUS_FS) {
         mode |= RV_MODE_FS_CLEAN;

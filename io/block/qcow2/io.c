@@ -558,7 +558,31 @@ int qcow2_write(struct block_node *node, uint64_t offset, const struct block_vec
 
 /* ---- preallocation --------------------------------------------------------------------------- */
 
-int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size)
+/* The host's side of preallocation, for new clusters whose contents are unknown unless `fresh`. */
+static int preallocate_host(struct qcow2 *q, uint64_t host, uint64_t size, bool fresh,
+                            enum block_preallocation mode)
+{
+    uint64_t n = qcow2_min(size, 1u << 20);
+    uint8_t *zeros;
+    int err = 0;
+
+    if (mode != BLOCK_PREALLOC_FULL) {
+        return fresh && mode == BLOCK_PREALLOC_METADATA ? 0 : block_zero(q->file, host, size, 0);
+    }
+    zeros = calloc(1, (size_t)n);
+    if (!zeros) {
+        return -ENOMEM;
+    }
+    for (uint64_t done = 0; err == 0 && done < size; done += n) {
+        n = qcow2_min(n, size - done);
+        err = block_pwrite(q->file, host + done, zeros, (size_t)n, 0);
+    }
+    free(zeros);
+    return err;
+}
+
+int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size,
+                      enum block_preallocation mode)
 {
     uint64_t cluster = qcow2_cluster_of(q, offset), end = qcow2_clusters(q, offset + size);
     int err = 0;
@@ -566,7 +590,7 @@ int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size)
     while (err == 0 && cluster < end) {
         struct run run = {.first = cluster, .hi = q->cluster_size};
         uint64_t table_end = ((cluster >> q->l2_bits) + 1) << q->l2_bits;
-        uint64_t n = qcow2_min(qcow2_min(end, table_end) - cluster, QCOW2_MAX_PIECE), got = n;
+        uint64_t n = qcow2_min(end, table_end) - cluster, got = n;
 
         err = qcow2_l2_prepare(q, cluster);
         if (err == 0 && q->external) {
@@ -574,11 +598,11 @@ int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size)
             run.host = cluster << q->cluster_bits;
         } else if (err == 0) {
             err = qcow2_alloc(q, n, &run.host, &got, &run.fresh);
+            if (err == 0) {
+                err = preallocate_host(q, run.host, got << q->cluster_bits, run.fresh, mode);
+            }
         }
         run.last = cluster + got - 1;
-        if (err == 0 && !run.fresh && !q->external) {
-            err = block_zero(q->file, run.host, got << q->cluster_bits, 0);
-        }
         if (err == 0) {
             err = run_link(q, &run);
         }

@@ -43,25 +43,25 @@
 /* ---- options (open.c) ------------------------------------------------------------------------ */
 
 struct qcow2_options {
-    bool lazy_refcounts;
-    int lazy_refcounts_mode; /* on, off, or as the image says */
+    int lazy_refcounts; /* index in qcow2_auto_names; auto: as the image says */
     bool pass_discard_snapshot, pass_discard_other, discard_no_unref;
-    int pass_discard_request;           /* index in qcow2_auto_names */
-    int overlap_check;                  /* index in qcow2_overlap_names */
-    uint8_t overlap_set, overlap_clear; /* single kinds chosen by options of their own */
+    int pass_discard_request;            /* index in qcow2_auto_names */
+    int overlap_check;                   /* index in qcow2_overlap_names */
+    uint16_t overlap_set, overlap_clear; /* single kinds chosen by options of their own */
     uint64_t cache_size, l2_cache_size, l2_cache_entry_size, refcount_cache_size;
     uint64_t cache_clean_interval;
     char *encrypt_format, *key_secret;
     char *snapshot; /* id or name of the internal snapshot that is shown, read-only */
+    bool repair;    /* opened for check(): as it is, corrupt images for writing too */
 };
 
 struct qcow2_create_options {
-    int compat; /* 0: 0.10, 1: 1.1 */
+    int compat; /* index in qcow2_compat_names */
     uint64_t cluster_size;
     bool lazy_refcounts, data_file_raw, extended_l2;
     uint64_t refcount_bits;
     int compression, preallocation;
-    int encrypt_format; /* index in qcow2_encrypt_names */
+    int encrypt_format; /* index in qcow2_encrypt_names; 0: none */
     bool encryption;    /* the old name of AES */
     char *key_secret, *cipher_alg, *cipher_mode, *ivgen_alg, *ivgen_hash_alg, *hash_alg;
     uint64_t iter_time;
@@ -267,10 +267,13 @@ static inline uint64_t qcow2_max(uint64_t a, uint64_t b)
 
 /* ---- open.c, driver.c ------------------------------------------------------------------------ */
 
-extern const struct block_driver block_driver_qcow2;
-extern const struct property qcow2_properties[];
+extern const struct block_driver block_qcow2;
 extern const struct property qcow2_create_properties[];
+extern const char *const qcow2_auto_names[];
 extern const char *const qcow2_overlap_names[];
+extern const char *const qcow2_compat_names[]; /* from index QCOW2_COMPAT_V3 on: version 3 */
+extern const char *const qcow2_compression_names[];
+#define QCOW2_COMPAT_V3 2
 
 int qcow2_open(struct block_node *node, char *error, size_t error_size);
 void qcow2_close(struct block_node *node);
@@ -449,8 +452,9 @@ int qcow2_write_at(struct qcow2 *q, uint64_t offset, const struct block_vec *vec
 /* What an extent holds. No lock held; the cluster is claimed. */
 int qcow2_read_extent(struct qcow2 *q, uint64_t offset, const struct qcow2_extent *extent,
                       const struct block_vec *vec);
-/* Without COW: allocates [offset, offset + size) as it is (preallocation=metadata). */
-int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size);
+/* Allocates [offset, offset + size), on whole clusters, where nothing was: they read as zeros. */
+int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size,
+                      enum block_preallocation mode);
 
 int qcow2_zero(struct block_node *node, uint64_t offset, uint64_t size, unsigned flags);
 int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t size);
@@ -523,6 +527,9 @@ int qcow2_create(const struct block_create *create, const void *options, char *e
                  size_t error_size);
 int qcow2_measure(uint64_t size, struct block_node *from, const void *options,
                   struct block_measure *measure, char *error, size_t error_size);
+/* Bytes of an image of `size` bytes with all clusters allocated. */
+uint64_t qcow2_full_size(uint64_t size, unsigned cluster_bits, unsigned refcount_order,
+                         bool extended);
 int qcow2_truncate(struct block_node *node, uint64_t size, bool exact,
                    enum block_preallocation preallocation, char *error, size_t error_size);
 int qcow2_resize(struct qcow2 *q, uint64_t size, enum block_preallocation preallocation,
@@ -534,6 +541,12 @@ int qcow2_amend(struct block_node *node, const char *options, bool force,
 
 /* ---- encrypt.c ------------------------------------------------------------------------------- */
 
+/* Makes the encryption header of a new image. */
+int qcow2_crypto_create(struct qcow2 *q, const struct qcow2_create_options *options, char *error,
+                        size_t error_size);
+/* Bytes that it takes. */
+int qcow2_crypto_measure(const struct qcow2_create_options *options, uint64_t *bytes, char *error,
+                         size_t error_size);
 /* Unlocks. Without a key an image opened for looking only has no crypto. */
 int qcow2_crypto_open(struct qcow2 *q, char *error, size_t error_size);
 void qcow2_crypto_close(struct qcow2 *q);
