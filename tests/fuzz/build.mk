@@ -10,4 +10,7 @@ fuzz-libs-property := util
 fuzz-targets += fw-cfg
 fuzz-libs-fw-cfg := hw mem util
 
+fuzz-targets += devices
+fuzz-libs-devices := hw mem util
+
 check-tests += tests/fuzz/run
