@@ -176,6 +176,7 @@ static void to_array(struct pflash_cfi01 *flash)
 {
     flash->command = CMD_ARRAY_ZERO;
     flash->cycle = 0;
+    flash->buffer_left = 0;
     mem_region_set_rom_mode(&flash->mmio, true);
 }
 
