@@ -56,6 +56,7 @@ static void touch_block(struct rv_trans *t, const struct rv_insn *i)
     ir_ref base = rv_get_x(t, i->rs1);
 
     if (t->cpu->system) {
+        base = ir_bini(t->b, IR_and, base, -64); /* the address that a trap tells */
         ir_call(t->b, RV_HELPER_cbo_touch, 1, &base);
     } else {
         ir_load(t->b, IR_I64, IR_M8, base, 0);
