@@ -132,6 +132,7 @@ int setup_rtc(const char *text, int64_t *offset, char *error, size_t error_size)
     } else if (!base || strcmp(base, "utc") == 0) {
         *offset = 0;
     } else if (strcmp(base, "localtime") == 0) {
+        tzset();
         localtime_r(&now, &tm);
         *offset = (int64_t)tm.tm_gmtoff * 1000000000;
     } else {

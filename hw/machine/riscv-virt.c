@@ -17,6 +17,7 @@
 #include "hw/pci/gpex.h"
 #include "hw/rtc/goldfish-rtc.h"
 #include "hw/virtio/mmio.h"
+#include "target/riscv/cpu.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -49,19 +50,6 @@ static int no_memory(char *error, size_t error_size)
     return -ENOMEM;
 }
 
-static int add_mrom(struct riscv_virt *virt, char *error, size_t error_size)
-{
-    const struct mem_ram_config config = {.name = "riscv_virt_board.mrom", .size = VIRT_MROM_SIZE};
-    int err = mem_ram_create(&virt->mrom_block, &config, error, error_size);
-
-    if (err) {
-        return err;
-    }
-    mem_region_init_ram(&virt->mrom, "mrom", virt->mrom_block, 0, VIRT_MROM_SIZE, true);
-    mem_ram_unref(virt->mrom_block);
-    return mem_region_add(&virt->machine.root, VIRT_MROM, &virt->mrom, 0);
-}
-
 /* A device of one window and perhaps one line. */
 static int place(struct riscv_virt *virt, struct hw_device *device, struct mem_region *mmio,
                  uint64_t base, char *error, size_t error_size)
@@ -69,6 +57,37 @@ static int place(struct riscv_virt *virt, struct hw_device *device, struct mem_r
     int err = machine_add_device(&virt->machine, device, error, error_size);
 
     return err ? err : mem_region_add(&virt->machine.root, base, mmio, 0);
+}
+
+/*
+ * The supervisor's software interrupt is an edge that sets a bit in the hart's mip, where software
+ * clears it (ACLINT, chapter 4): no line that could be looked at later.
+ */
+static void set_ssip(struct cpu *cpu, void *unused)
+{
+    riscv_cpu(cpu)->sys.mip |= UINT64_C(1) << RISCV_LINE_SSIP;
+}
+
+static void ssip_edge(void *opaque, unsigned n, bool level)
+{
+    struct cpu *cpu = opaque;
+
+    if (level) {
+        cpu->ops->system->system(cpu)->service->run_on(cpu, set_ssip, NULL);
+    }
+}
+
+static int make_ssip_inputs(struct riscv_virt *virt, char *error, size_t error_size)
+{
+    virt->ssip = calloc(virt->machine.smp.cpus, sizeof(*virt->ssip));
+    if (!virt->ssip) {
+        return no_memory(error, error_size);
+    }
+    for (unsigned hart = 0; hart < virt->machine.smp.cpus; hart++) {
+        virt->ssip[hart] =
+            (struct hw_irq_input){.handler = ssip_edge, .opaque = virt->machine.cpus[hart]};
+    }
+    return 0;
 }
 
 /* Software interrupts of one mode. */
@@ -87,8 +106,8 @@ static int add_swi(struct riscv_virt *virt, uint64_t base, bool sswi, char *erro
     swi->sswi = sswi;
     err = place(virt, &swi->device, &swi->mmio, base, error, error_size);
     for (unsigned hart = 0; hart < machine->smp.cpus && !err; hart++) {
-        hw_irq_connect(&swi->out[hart],
-                       machine_cpu_input(machine, hart, sswi ? RISCV_LINE_SSIP : RISCV_LINE_MSIP));
+        hw_irq_connect(&swi->out[hart], sswi ? &virt->ssip[hart]
+                                             : machine_cpu_input(machine, hart, RISCV_LINE_MSIP));
     }
     return err;
 }
@@ -323,13 +342,16 @@ static int virt_init(struct machine *machine, char *error, size_t error_size)
         err = machine_map_ram(machine, VIRT_RAM, error, error_size);
     }
     if (!err) {
-        err = add_mrom(virt, error, error_size);
+        err = riscv_boot_add_rom(machine, &virt->boot, error, error_size);
     }
     if (!err) {
         err = add_swi(virt, VIRT_CLINT, false, error, error_size);
     }
     if (!err) {
         err = add_timer(virt, error, error_size);
+    }
+    if (!err && virt->aclint) {
+        err = make_ssip_inputs(virt, error, error_size);
     }
     if (!err && virt->aclint) {
         err = add_swi(virt, VIRT_SSWI, true, error, error_size);
@@ -430,7 +452,7 @@ static int virt_boot(struct machine *machine, char *error, size_t error_size)
     }
     fdt_tree_free(&tree);
     if (!err) {
-        err = riscv_boot_rom(machine, boot, VIRT_MROM, error, error_size);
+        err = riscv_boot_rom(machine, boot, error, error_size);
     }
     return err ? err : loader_check(&machine->blobs, &machine->memory, error, error_size);
 }
@@ -438,7 +460,7 @@ static int virt_boot(struct machine *machine, char *error, size_t error_size)
 static void virt_reset(struct machine *machine)
 {
     for (unsigned n = 0; n < machine->smp.cpus; n++) {
-        machine->cpus[n]->ops->system->reset(machine->cpus[n], VIRT_MROM);
+        machine->cpus[n]->ops->system->reset(machine->cpus[n], RISCV_MROM);
     }
 }
 

@@ -52,26 +52,24 @@ static void our_locks(void)
     tap_ok(run("qemu-io -c 'write 0 512' '%s'", path) == 0, "until we have closed it");
 }
 
-/* Starts qemu-io on an image, where it waits for commands. */
+/* Starts qemu-io on an image, where it waits for commands; returns when it has its locks. */
 static FILE *start_qemu(const char *options, const char *path)
 {
     char command[500];
+    int fd = open(path, O_RDWR);
+    struct flock lock;
     FILE *f;
 
-    snprintf(command, sizeof(command), "qemu-io %s -f qcow2 '%s' >'%s' 2>&1", options, path,
-             block_test_path("started"));
-    unlink(block_test_path("started"));
+    snprintf(command, sizeof(command), "qemu-io %s -f qcow2 '%s' >/dev/null 2>&1", options, path);
     f = popen(command, "w");
-    fputs("read 0 512\n", f);
-    fflush(f);
     for (unsigned i = 0; i < 2000; i++) {
-        struct stat st;
-
-        if (stat(block_test_path("started"), &st) == 0 && st.st_size > 20) {
+        lock = (struct flock){.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = 201, .l_len = 1};
+        if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
             break;
         }
         usleep(10000);
     }
+    close(fd);
     return f;
 }
 
