@@ -414,8 +414,10 @@ static bool other_option(void *opaque, const char *name, const char *value)
            (named->net->class->option && named->net->class->option(named->net, name, value));
 }
 
+/* What we make up for the user begins with '#'. */
 static bool is_id(const char *id)
 {
+    id += *id == '#';
     if (!isalpha((unsigned char)*id)) {
         return false;
     }

@@ -14,4 +14,7 @@ unit-tests += io-net-user
 unit-libs-io-net-user := io util
 unit-syslibs-io-net-user := $(SLIRP_LIBS) $(GLIB_LIBS)
 endif
+unit-tests += hw-virtio-blk
+unit-libs-hw-virtio-blk := hw io mem util
+unit-syslibs-hw-virtio-blk := $(GLIB_LIBS)
 endif

@@ -368,6 +368,8 @@ static void cache_blocks(void)
     };
 
     hart_create("rv64");
+    hart_write(PMPADDR0, UINT64_MAX);
+    hart_write(PMPCFG0, 0x1f);
     for (unsigned n = 0; n < sizeof(blocks) / sizeof(blocks[0]); n++) {
         bool ok = true;
         for (unsigned p = 0; p < 3; p++) {
