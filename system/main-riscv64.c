@@ -12,6 +12,7 @@
 #include "hw/rtc/goldfish-rtc.h"
 #include "hw/virtio/mmio.h"
 #include "hw/virtio/pci.h"
+#include "hw/virtio/blk.h"
 #include "hw/virtio/rng.h"
 #include "system/system.h"
 #include "target/riscv/cpu.h"
@@ -26,6 +27,7 @@ static const struct hw_device_type *const board_types[] = {
 
 static const struct hw_device_type *const plug_types[] = {
     &pcie_root_port_type,
+    &virtio_blk_type,
     &virtio_rng_type,
     NULL,
 };

@@ -4,6 +4,7 @@
  */
 #include "system/objects.h"
 
+#include "io/block/secret.h"
 #include "mem/ram.h"
 #include "util/error.h"
 
@@ -72,7 +73,28 @@ static int create_rng(struct object *object, struct keyval *list, const char *ty
                : 0;
 }
 
+/* Passwords are kept by the block layer, which is who asks for them. */
+static int create_secret(struct object *object, struct keyval *list, const char *type, char *error,
+                         size_t error_size)
+{
+    char *rest = keyval_to_text(list), *text = NULL;
+    int err = -ENOMEM;
+
+    if (rest && asprintf(&text, "id=%s%s%s", object->id, *rest ? "," : "", rest) >= 0) {
+        err = secret_add(text, error, error_size);
+        free(text);
+    } else {
+        snprintf(error, error_size, "-object secret: out of memory");
+    }
+    free(rest);
+    for (unsigned i = 0; i < list->count; i++) {
+        list->pairs[i].taken = true;
+    }
+    return err;
+}
+
 static const struct object_type types[] = {
+    {"secret", "a password, for disks that are encrypted", create_secret},
     {"rng-random", "random numbers of the host's device", create_rng},
     {"rng-builtin", "random numbers of the host", create_rng},
     {"memory-backend-ram", "anonymous memory", create_memory},

@@ -277,6 +277,8 @@ static void destruct(struct session *s)
     machine_remove_devices(s->machine);
     drives_close();
     net_destroy_all();
+    block_loop_gone(s->loop);
+    block_finish();
     chardev_destroy_all();
     daemon_end();
 }
