@@ -3,6 +3,8 @@
 src-hw += hw/virtio/blk.c
 src-hw += hw/virtio/core.c
 src-hw += hw/virtio/mmio.c
+src-hw += hw/virtio/net-filter.c
+src-hw += hw/virtio/net.c
 src-hw += hw/virtio/pci.c
 src-hw += hw/virtio/ram.c
 src-hw += hw/virtio/ring.c
