@@ -1,6 +1,7 @@
 # virtio: the core, its transports, and devices.
 
 src-hw += hw/virtio/blk.c
+src-hw += hw/virtio/console.c
 src-hw += hw/virtio/core.c
 src-hw += hw/virtio/mmio.c
 src-hw += hw/virtio/net-filter.c

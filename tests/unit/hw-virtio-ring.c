@@ -399,7 +399,30 @@ static void test_reset_under_way(void)
     tap_ok(virtio_has(&dev->virtio, TEST_FEATURE), "the new features are in use");
     dev->push_on_stop = false;
 
+    /* The same, with a ring at the end of RAM that has no room for events, and then features that
+     * want it: what is given back late must not map the new ring with the old features. */
+    drive(F_BASE, 8);
+    dev->hold = true;
+    offer_pair(0, 1, 4);
+    notify();
+    dev->push_on_stop = true;
+    set_reg(0x70, 0);
+    set_reg(0x70, 3);
+    set_reg(0x24, 1);
+    set_reg(0x20, 1);
+    set_reg(0x24, 0);
+    set_reg(0x20, 1u << VIRTIO_F_EVENT_IDX);
+    set_reg(0x70, 11);
+    ring_make(&ring, &m, 0, 8);
+    ring.used = RAM_BASE + RAM_SIZE - 4 - 8 * 8;
+    set_queue(0, &ring);
+    set_reg(0x70, 15);
+    machine_settle(&m);
+    tap_eq(reg(0x70), 15 | 64, "a ring without room for events");
+    dev->push_on_stop = dev->hold = false;
+
     /* A reset of the machine. */
+    drive(F_BASE, 8);
     dev->hold = true;
     offer_pair(0, 1, 4);
     notify();
