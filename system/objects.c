@@ -4,7 +4,9 @@
  */
 #include "system/objects.h"
 
+#include "io/block/block.h"
 #include "io/block/secret.h"
+#include "io/loop/thread.h"
 #include "mem/ram.h"
 #include "util/error.h"
 
@@ -16,7 +18,8 @@
 struct object {
     struct object *next;
     char *id;
-    struct mem_ram *memory; /* of memory-backend-... */
+    struct mem_ram *memory;     /* of memory-backend-... */
+    struct loop_thread *thread; /* of iothread */
 };
 
 struct object_type {
@@ -93,7 +96,24 @@ static int create_secret(struct object *object, struct keyval *list, const char 
     return err;
 }
 
+/* How long it polls is a matter of its own making. */
+static int create_iothread(struct object *object, struct keyval *list, const char *type,
+                           char *error, size_t error_size)
+{
+    static const char *const numbers[] = {"poll-max-ns", "poll-grow", "poll-shrink",
+                                          "aio-max-batch", "thread-pool-min", "thread-pool-max"};
+    uint64_t ignored;
+
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (keyval_take_number(list, numbers[i], &ignored, error, error_size) < 0) {
+            return -EINVAL;
+        }
+    }
+    return loop_thread_create(&object->thread, object->id, error, error_size);
+}
+
 static const struct object_type types[] = {
+    {"iothread", "a thread for disks", create_iothread},
     {"secret", "a password, for disks that are encrypted", create_secret},
     {"rng-random", "random numbers of the host's device", create_rng},
     {"rng-builtin", "random numbers of the host", create_rng},
@@ -134,6 +154,9 @@ static void free_object(struct object *object)
 {
     if (object->memory) {
         mem_ram_unref(object->memory);
+    }
+    if (object->thread) {
+        (void)loop_thread_destroy(object->thread, block_loop_gone);
     }
     free(object->id);
     free(object);
@@ -201,4 +224,14 @@ struct mem_ram *objects_memory(const char *id)
     struct object *object = find(id);
 
     return object ? object->memory : NULL;
+}
+
+void objects_destroy(void)
+{
+    while (first) {
+        struct object *next = first->next;
+
+        free_object(first);
+        first = next;
+    }
 }

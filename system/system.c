@@ -276,6 +276,7 @@ static void destruct(struct session *s)
 {
     machine_remove_devices(s->machine);
     drives_close();
+    objects_destroy();
     net_destroy_all();
     block_loop_gone(s->loop);
     block_finish();
