@@ -276,7 +276,10 @@ static void destruct(struct session *s)
 {
     machine_remove_devices(s->machine);
     drives_close();
+    objects_destroy();
     net_destroy_all();
+    block_loop_gone(s->loop);
+    block_finish();
     chardev_destroy_all();
     daemon_end();
 }

@@ -138,7 +138,7 @@ static int add_plic(struct riscv_virt *virt, char *error, size_t error_size)
     struct machine *machine = &virt->machine;
     struct plic *plic =
         (struct plic *)machine_new_device(machine, &plic_type, NULL, error, error_size);
-    char *harts = malloc((size_t)machine->smp.cpus * 3);
+    char *harts = malloc((size_t)machine->smp.cpus * 3 + 1);
     int err;
 
     if (!plic || !harts) {
@@ -146,7 +146,7 @@ static int add_plic(struct riscv_virt *virt, char *error, size_t error_size)
         return plic ? no_memory(error, error_size) : -EINVAL;
     }
     for (unsigned hart = 0; hart < machine->smp.cpus; hart++) {
-        memcpy(harts + (size_t)hart * 3, hart + 1 < machine->smp.cpus ? "MS," : "MS", 3);
+        strcpy(harts + (size_t)hart * 3, hart + 1 < machine->smp.cpus ? "MS," : "MS");
     }
     err = hw_device_set(&plic->device, "hart-config", harts, error, error_size);
     free(harts);

@@ -141,6 +141,22 @@ void virtio_broken(struct virtio_device *device, const char *why)
 
 /* ---- start, stop, reset ---------------------------------------------------------------------- */
 
+void virtio_queue_publish(struct virtio_queue *queue, const struct virtio_ring_setup *setup)
+{
+    struct virtio_core *core = queue->core;
+
+    lock_acquire(&core->lock);
+    uint32_t round = atomic_load(&queue->round);
+
+    if (setup) {
+        queue->published = *setup;
+    }
+    /* The next odd number, or the next even one. */
+    atomic_store(&queue->round, setup ? (round + 1) | 1 : (round + 2) & ~1u);
+    queue->registers.ready = setup != NULL;
+    lock_release(&core->lock);
+}
+
 static void call_start(struct virtio_core *core)
 {
     if (core->device->ops->start) {
@@ -194,6 +210,15 @@ static void reset_device(struct virtio_core *core)
 static void finish_reset(struct virtio_core *core)
 {
     reset_device(core);
+    /* Queues that are ready again get one more round: a handler on an I/O thread may have seen the
+     * first one before it stopped. */
+    for (unsigned i = 0; i < core->queue_count; i++) {
+        struct virtio_ring_setup setup = core->queues[i].published;
+
+        if (core->queues[i].registers.ready) {
+            virtio_queue_publish(&core->queues[i], &setup);
+        }
+    }
     core->resetting = false;
     /* The driver has gone on without waiting, and believes that its features were accepted. */
     if (atomic_load(&core->status) & VIRTIO_STATUS_FEATURES_OK && !accept_features(core)) {
@@ -247,22 +272,6 @@ static void runstate_changed(struct hw_runstate_listener *listener, bool runs,
 
     core->vm_runs = runs;
     virtio_core_update(core);
-}
-
-void virtio_queue_publish(struct virtio_queue *queue, const struct virtio_ring_setup *setup)
-{
-    struct virtio_core *core = queue->core;
-
-    lock_acquire(&core->lock);
-    uint32_t round = atomic_load(&queue->round);
-
-    if (setup) {
-        queue->published = *setup;
-    }
-    /* The next odd number, or the next even one. */
-    atomic_store(&queue->round, setup ? (round + 1) | 1 : (round + 2) & ~1u);
-    queue->registers.ready = setup != NULL;
-    lock_release(&core->lock);
 }
 
 static void reset_registers(struct virtio_core *core)
@@ -531,10 +540,14 @@ static bool make_queues(struct virtio_core *core, unsigned size)
     return ok;
 }
 
+const char *const virtio_on_off[] = {"on", "off", NULL};
+const char *const virtio_off[] = {"off", NULL};
+
 static uint64_t offer(struct virtio_device *device, const struct virtio_bus *bus)
 {
-    return device->ops->features(device) | UINT64_C(1) << VIRTIO_F_INDIRECT_DESC |
-           UINT64_C(1) << VIRTIO_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_VERSION_1 |
+    return device->ops->features(device) |
+           (uint64_t)!device->indirect_desc << VIRTIO_F_INDIRECT_DESC |
+           (uint64_t)!device->event_idx << VIRTIO_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_VERSION_1 |
            (uint64_t)bus->access_platform << VIRTIO_F_ACCESS_PLATFORM;
 }
 

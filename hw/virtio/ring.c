@@ -448,6 +448,15 @@ static void mark_written(struct virtio_chain *chain)
     }
 }
 
+/*
+ * Has the queue not been reset since? What is given back must not bring the ring of a later round
+ * in: whether that may be used, and with which features, is known only when queues run.
+ */
+static bool is_current(const struct virtio_queue *queue, uint32_t round)
+{
+    return round & 1 && atomic_load_explicit(&queue->round, memory_order_acquire) == round;
+}
+
 void virtio_push(struct virtio_chain *chain, uint32_t written)
 {
     struct virtio_queue *queue = chain->queue;
@@ -455,7 +464,7 @@ void virtio_push(struct virtio_chain *chain, uint32_t written)
     if (written) {
         mark_written(chain);
     }
-    if (usable(queue) && chain->round == queue->seen) {
+    if (is_current(queue, chain->round) && usable(queue)) {
         unsigned n = (uint16_t)(queue->next_used + queue->pushed) & (queue->setup.size - 1);
 
         __atomic_store_n(&queue->used->ring[n].head, chain->head, __ATOMIC_RELAXED);
@@ -480,7 +489,7 @@ void virtio_flush(struct virtio_queue *queue)
 {
     uint16_t before = queue->next_used;
 
-    if (!queue->pushed || !usable(queue) || !queue->pushed) {
+    if (!queue->pushed || !is_current(queue, queue->seen) || !usable(queue)) {
         queue->pushed = 0;
         return;
     }

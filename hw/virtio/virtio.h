@@ -85,10 +85,21 @@ struct virtio_saved {
 struct virtio_device {
     struct hw_device device; /* first */
     const struct virtio_device_ops *ops;
-    struct virtio_core *core;  /* rings and status; hw/virtio/core.c */
-    uint64_t accepted;         /* features in use */
-    struct virtio_saved saved; /* private */
+    struct virtio_core *core;             /* rings and status; hw/virtio/core.c */
+    uint64_t accepted;                    /* features in use */
+    int event_idx, indirect_desc, packed; /* properties; 0: as usual */
+    struct virtio_saved saved;            /* private */
 };
+
+/* Properties that every device has; goes into its table. */
+#define VIRTIO_PROPERTIES                                                                \
+    PROPERTY(ENUM, "event_idx", struct virtio_device, event_idx, .names = virtio_on_off, \
+             .help = "offer VIRTIO_F_EVENT_IDX"),                                        \
+        PROPERTY(ENUM, "indirect_desc", struct virtio_device, indirect_desc,             \
+                 .names = virtio_on_off, .help = "offer VIRTIO_F_INDIRECT_DESC"),        \
+        PROPERTY(ENUM, "packed", struct virtio_device, packed, .names = virtio_off,      \
+                 .help = "packed rings; must be off")
+extern const char *const virtio_on_off[], *const virtio_off[];
 
 /* Rings and status: STATE(STRUCT, "virtio", struct virtio_blk, virtio, .table = &virtio_state). */
 extern const struct state_table virtio_state;

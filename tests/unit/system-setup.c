@@ -64,7 +64,7 @@ static void test_rtc(void)
     tap_ok(!setup_rtc("base=2006-06-17", &offset, error, sizeof(error)) &&
                llabs(offset / 1000000000 - want + 57660) < 60,
            "-rtc base= a day");
-    setenv("TZ", "XXX-3", 1);
+    setenv("TZ", "TST-3", 1);
     tap_ok(!setup_rtc("base=localtime", &offset, error, sizeof(error)) &&
                offset == INT64_C(3) * 3600 * 1000000000,
            "-rtc base=localtime");

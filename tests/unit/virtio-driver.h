@@ -313,6 +313,7 @@ static const struct state_table test_state = {
     .name = "test", .version = 1, .min_version = 1, .fields = test_fields};
 
 static const struct property test_properties[] = {
+    VIRTIO_PROPERTIES,
     PROPERTY(BOOL, "hold", struct test_device, hold, .help = "keeps chains"),
     PROPERTY_END,
 };
