@@ -13,6 +13,8 @@
 #include "hw/virtio/mmio.h"
 #include "hw/virtio/pci.h"
 #include "hw/virtio/blk.h"
+#include "hw/virtio/console.h"
+#include "hw/virtio/net.h"
 #include "hw/virtio/rng.h"
 #include "system/system.h"
 #include "target/riscv/cpu.h"
@@ -26,10 +28,8 @@ static const struct hw_device_type *const board_types[] = {
 };
 
 static const struct hw_device_type *const plug_types[] = {
-    &pcie_root_port_type,
-    &virtio_blk_type,
-    &virtio_rng_type,
-    NULL,
+    &pcie_root_port_type, &virtio_blk_type,  &virtio_net_type,     &virtio_rng_type,
+    &virtio_serial_type,  &virtconsole_type, &virtserialport_type, NULL,
 };
 
 static const struct hw_device_type *const *const devices[] = {

@@ -4,6 +4,8 @@
  */
 #include "system/objects.h"
 
+#include "io/block/block.h"
+#include "io/loop/thread.h"
 #include "mem/ram.h"
 #include "util/error.h"
 
@@ -15,7 +17,8 @@
 struct object {
     struct object *next;
     char *id;
-    struct mem_ram *memory; /* of memory-backend-... */
+    struct mem_ram *memory;     /* of memory-backend-... */
+    struct loop_thread *thread; /* of iothread */
 };
 
 struct object_type {
@@ -72,12 +75,29 @@ static int create_rng(struct object *object, struct keyval *list, const char *ty
                : 0;
 }
 
+/* How long it polls is its own business: the numbers are taken and not used. */
+static int create_thread(struct object *object, struct keyval *list, const char *type, char *error,
+                         size_t error_size)
+{
+    static const char *const numbers[] = {"poll-max-ns",   "poll-grow",       "poll-shrink",
+                                          "aio-max-batch", "thread-pool-min", "thread-pool-max"};
+    uint64_t ignored;
+
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (keyval_take_number(list, numbers[i], &ignored, error, error_size) < 0) {
+            return -EINVAL;
+        }
+    }
+    return loop_thread_create(&object->thread, object->id, error, error_size);
+}
+
 static const struct object_type types[] = {
     {"rng-random", "random numbers of the host's device", create_rng},
     {"rng-builtin", "random numbers of the host", create_rng},
     {"memory-backend-ram", "anonymous memory", create_memory},
     {"memory-backend-memfd", "memory that other processes can be given", create_memory},
     {"memory-backend-file", "memory that is a file's", create_memory},
+    {"iothread", "a thread that serves disks", create_thread},
 };
 
 static const struct object_type *find_type(const char *name)
@@ -112,6 +132,9 @@ static void free_object(struct object *object)
 {
     if (object->memory) {
         mem_ram_unref(object->memory);
+    }
+    if (object->thread) {
+        loop_thread_destroy(object->thread, block_loop_gone);
     }
     free(object->id);
     free(object);
@@ -179,4 +202,14 @@ struct mem_ram *objects_memory(const char *id)
     struct object *object = find(id);
 
     return object ? object->memory : NULL;
+}
+
+void objects_end_threads(void)
+{
+    for (struct object *object = first; object; object = object->next) {
+        if (object->thread) {
+            loop_thread_destroy(object->thread, block_loop_gone);
+            object->thread = NULL;
+        }
+    }
 }

@@ -275,6 +275,7 @@ static void construct(struct session *s)
 static void destruct(struct session *s)
 {
     machine_remove_devices(s->machine);
+    objects_end_threads();
     drives_close();
     net_destroy_all();
     chardev_destroy_all();
