@@ -276,6 +276,15 @@ static void stays(void)
     tap_ok(run(csr_insn(SSTATUS, RSI, 0, 2)) == CPU_EXIT_MODE && left.pc == CODE + 4,
            "unmasking one that is pending leaves");
     tap_ok(run(csr_insn(SSTATUS, RSI, 0, 2)) == CPU_EXIT_BREAKPOINT, "no change, no exit");
+    hart_switches = 0;
+    hart->x[5] = RV_MSTATUS_SUM;
+    tap_ok(run(csr_insn(SSTATUS, RS, 0, 5)) == CPU_EXIT_BREAKPOINT && hart_switches == 1,
+           "SUM changes the data space alone");
+    tap_ok(run(csr_insn(SSTATUS, RS, 0, 5)) == CPU_EXIT_BREAKPOINT && hart_switches == 1, "once");
+    hart_service.data_space_changed = NULL;
+    tap_ok(run(csr_insn(SSTATUS, RC, 0, 5)) == CPU_EXIT_MODE,
+           "or leaves, where that is not to be had");
+    hart_service.data_space_changed = hart_data_space_changed;
     hart_write(MIP, 0);
     hart_write(MIDELEG, UINT64_MAX);
     hart_write(MIE, UINT64_MAX);
