@@ -3,7 +3,7 @@
  * event indices, resets with requests under way, the stopping of the VM, saved state, I/O threads.
  */
 #include "mem/dirty.h"
-#include "tests/unit/virtio-slot.h"
+#include "tests/unit/virtio-mmio-driver.h"
 
 #include <pthread.h>
 
