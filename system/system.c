@@ -297,8 +297,8 @@ static void construct(struct session *s)
 static void destruct(struct session *s)
 {
     machine_remove_devices(s->machine);
-    drives_close();
     objects_destroy();
+    drives_close();
     net_destroy_all();
     block_loop_gone(s->loop);
     block_finish();

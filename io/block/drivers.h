@@ -11,6 +11,7 @@ extern const struct block_driver block_host_device;
 extern const struct block_driver block_luks;
 extern const struct block_driver block_null_aio;
 extern const struct block_driver block_null_co;
+extern const struct block_driver block_qcow2;
 extern const struct block_driver block_raw;
 extern const struct block_driver block_record;
 extern const struct block_driver block_throttle;

@@ -63,7 +63,8 @@ struct qcow2_create_options {
     int compression, preallocation;
     int encrypt_format; /* index in qcow2_encrypt_names; 0: none */
     bool encryption;    /* the old name of AES */
-    char *key_secret, *cipher_alg, *cipher_mode, *ivgen_alg, *ivgen_hash_alg, *hash_alg;
+    char *key_secret;
+    int cipher_alg, cipher_mode, ivgen_alg, ivgen_hash_alg, hash_alg; /* as in crypto.h */
     uint64_t iter_time;
     char *data_file; /* the name to store */
 };
@@ -516,7 +517,10 @@ uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from);
 
 int qcow2_check(struct block_node *node, unsigned fix, struct block_check *check);
 int qcow2_check_image(struct qcow2 *q, unsigned fix, struct block_check *check);
-/* Writes all reference counts anew. */
+/* Counts references and has qcow2_rebuild() write them. Quiesced, synced. */
+int qcow2_recount(struct qcow2 *q, unsigned order);
+/* Writes all reference counts anew, with entries of 1 << order bits. `counts` has everything but
+ * the present table and blocks. Quiesced, synced. -ERANGE: a count does not fit. */
 int qcow2_rebuild(struct qcow2 *q, struct qcow2_counts *counts, unsigned order);
 __attribute__((format(printf, 2, 3))) void qcow2_finding(struct block_check *check,
                                                          const char *format, ...);
