@@ -39,6 +39,7 @@ enum cpu_exit {
     CPU_EXIT_MODE,       /* the mode word has changed, or which address spaces are used, or which
                             interrupts are enabled; pc: next instruction */
     CPU_EXIT_HALT,       /* wait for an interrupt; pc: next instruction */
+    CPU_EXIT_PAUSE,      /* system emulation: the guest spins; pc: next instruction */
     CPU_EXIT_TRAP,       /* system emulation: a helper has taken a trap; pc: of its handler */
     CPU_EXIT_COUNT
 };

@@ -29,6 +29,21 @@ static const struct hw_device_type *find_type(const char *name)
     return hw_device_find_type(name);
 }
 
+static const struct hw_device_type *inner_type(const struct hw_device_type *type)
+{
+    return type->inner ? hw_device_find_type(type->inner) : NULL;
+}
+
+bool devices_has_property(const struct hw_device_type *type, const char *name)
+{
+    for (; type; type = inner_type(type)) {
+        if (property_find(type->properties, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void devices_print_types(void)
 {
     const struct hw_device_type *type;
@@ -58,7 +73,9 @@ void devices_print_type_help(const char *name)
         error_fatal("-device %s: no such device (-device help lists them)", name);
     }
     printf("%s options:\n", type->name);
-    print_properties(type->properties);
+    for (; type; type = inner_type(type)) {
+        print_properties(type->properties);
+    }
 }
 
 void devices_print_machine_help(const char *name)
@@ -126,7 +143,7 @@ int devices_add(struct machine *machine, struct keyval *list, char *error, size_
     if (err) {
         return err;
     }
-    err = drives_complete_device(list, type->properties, error, error_size);
+    err = drives_complete_device(list, type, error, error_size);
     if (err) {
         return err;
     }

@@ -329,8 +329,9 @@ int drives_open(const struct system_options *options, struct machine *machine, c
     for (const struct drive *d = first; d; d = d->next) {
         if (d->interface == DRIVE_PFLASH) {
             if (d->unit >= machine->type->flashes) {
-                snprintf(error, error_size, "-drive: if=pflash,unit=%u: the machine %s has %u",
-                         d->unit, machine->type->name, machine->type->flashes);
+                snprintf(error, error_size,
+                         "-drive: if=pflash,unit=%u: the machine %s has %u of them", d->unit,
+                         machine->type->name, machine->type->flashes);
                 return -EINVAL;
             }
             machine->flashes[d->unit] = d->node;
@@ -360,16 +361,16 @@ int drives_add_devices(struct machine *machine, char *error, size_t error_size)
     return 0;
 }
 
-static int add_missing(struct keyval *list, const struct property *properties, const char *name,
+static int add_missing(struct keyval *list, const struct hw_device_type *type, const char *name,
                        const char *value)
 {
-    if (!value || keyval_get(list, name) || !property_find(properties, name)) {
+    if (!value || keyval_get(list, name) || !devices_has_property(type, name)) {
         return 0;
     }
     return keyval_add(list, name, value);
 }
 
-int drives_complete_device(struct keyval *list, const struct property *properties, char *error,
+int drives_complete_device(struct keyval *list, const struct hw_device_type *type, char *error,
                            size_t error_size)
 {
     const char *id = keyval_get(list, "drive");
@@ -378,9 +379,9 @@ int drives_complete_device(struct keyval *list, const struct property *propertie
         if (!d->id || strcmp(d->id, id) != 0) {
             continue;
         }
-        if (add_missing(list, properties, "werror", d->werror) ||
-            add_missing(list, properties, "rerror", d->rerror) ||
-            add_missing(list, properties, "write-cache", d->write_through ? "off" : NULL) ||
+        if (add_missing(list, type, "werror", d->werror) ||
+            add_missing(list, type, "rerror", d->rerror) ||
+            add_missing(list, type, "write-cache", d->write_through ? "off" : NULL) ||
             (strcmp(block_name(d->node), id) != 0 &&
              keyval_add(list, "drive", block_name(d->node)))) {
             snprintf(error, error_size, "-device: out of memory");

@@ -21,7 +21,7 @@ int drives_add_devices(struct machine *machine, char *error, size_t error_size);
  * "rerror" are added to the device's list as far as its type has them and it does not say them
  * itself.
  */
-int drives_complete_device(struct keyval *list, const struct property *properties, char *error,
+int drives_complete_device(struct keyval *list, const struct hw_device_type *type, char *error,
                            size_t error_size);
 
 /* Lets go of the nodes: they are flushed and closed. Devices are gone. */

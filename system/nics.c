@@ -79,7 +79,7 @@ static int open_nic(const char *text, unsigned n, struct loop *loop, char *error
         return err;
     }
     type = keyval_take(&list, "type");
-    snprintf(own_id, sizeof(own_id), "#net%u", n);
+    snprintf(own_id, sizeof(own_id), "nic.%u", n);
     if (!type) {
         snprintf(error, error_size, "-nic %s: type=: has to be given", text);
         err = -EINVAL;
@@ -122,7 +122,7 @@ static int open_legacy(const char *text, unsigned *networks, struct loop *loop, 
     } else if (strcmp(type, "none") != 0) {
         char id[24];
 
-        snprintf(id, sizeof(id), "#hub%u", (*networks)++);
+        snprintf(id, sizeof(id), "net.%u", (*networks)++);
         (void)keyval_take(&list, "name");
         err = add_network(&list, type, id, loop, error, error_size);
     }
@@ -145,7 +145,7 @@ int nics_open(const struct system_options *options, struct loop *loop, char *err
         err = open_legacy(options->legacy_net.text[i], &networks, loop, error, error_size);
     }
     for (unsigned i = 0; i < card_count && next < networks; i++) {
-        if (!cards[i].netdev && asprintf(&cards[i].netdev, "#hub%u", next++) < 0) {
+        if (!cards[i].netdev && asprintf(&cards[i].netdev, "net.%u", next++) < 0) {
             return out_of_memory(error, error_size);
         }
     }

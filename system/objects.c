@@ -59,7 +59,22 @@ static int create_memory(struct object *object, struct keyval *list, const char 
     return mem_ram_create(&object->memory, &config, error, error_size);
 }
 
+/* All sources of random numbers are the host's; devices check nothing but the name. */
+static int create_rng(struct object *object, struct keyval *list, const char *type, char *error,
+                      size_t error_size)
+{
+    static const char *const files[] = {"/dev/urandom", "/dev/random", "/dev/hwrng", NULL};
+    int ignored;
+
+    return strcmp(type, "rng-random") == 0 &&
+                   keyval_take_enum(list, "filename", files, &ignored, error, error_size) < 0
+               ? -EINVAL
+               : 0;
+}
+
 static const struct object_type types[] = {
+    {"rng-random", "random numbers of the host's device", create_rng},
+    {"rng-builtin", "random numbers of the host", create_rng},
     {"memory-backend-ram", "anonymous memory", create_memory},
     {"memory-backend-memfd", "memory that other processes can be given", create_memory},
     {"memory-backend-file", "memory that is a file's", create_memory},

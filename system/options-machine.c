@@ -16,8 +16,7 @@ static void list_machines(void)
     puts("Supported machines are:");
     for (unsigned n = 0; (type = machine_type_at(n)); n++) {
         if (type->alias) {
-            printf("%-20s %s (alias of %s)%s\n", type->alias, type->help, type->name,
-                   type->is_default ? " (default)" : "");
+            printf("%-20s %s (alias of %s)\n", type->alias, type->help, type->name);
         }
         printf("%-20s %s\n", type->name, type->help);
     }
@@ -47,7 +46,7 @@ static void set_machine(struct system_options *o, const char *name, const char *
     if (accel) {
         o->accel = accel;
     }
-    if (keyval_get(list, "help")) {
+    if (keyval_get(list, "help") && o->machine) {
         devices_print_machine_help(o->machine);
         exit(0);
     }

@@ -34,7 +34,7 @@ struct option_drive {
 struct system_options {
     const struct system_target *target;
     /* machine */
-    const char *machine;       /* NULL: the default type */
+    const char *machine;
     struct keyval *properties; /* of -M, one list for each time it is given */
     unsigned property_lists;
     const char *cpu;

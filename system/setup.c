@@ -2,6 +2,7 @@
 #include "system/setup.h"
 
 #include "cpu/system.h"
+#include "system/devices.h"
 #include "system/objects.h"
 
 #include <ctype.h>
@@ -131,6 +132,7 @@ int setup_rtc(const char *text, int64_t *offset, char *error, size_t error_size)
     } else if (!base || strcmp(base, "utc") == 0) {
         *offset = 0;
     } else if (strcmp(base, "localtime") == 0) {
+        tzset();
         localtime_r(&now, &tm);
         *offset = (int64_t)tm.tm_gmtoff * 1000000000;
     } else {
@@ -173,22 +175,19 @@ static int parse_global(const char *text, struct machine_default *global, char *
                                            .property = strndup(dot + 1, (size_t)(equals - dot - 1)),
                                            .value = strdup(equals + 1)};
     } else {
+        const char *type, *property, *value;
+
         err = keyval_parse(&list, "-global", text, NULL, error, error_size);
         if (err) {
             return err;
         }
-        const char *type = keyval_take(&list, "driver");
-        const char *property = keyval_take(&list, "property");
-        const char *value = keyval_take(&list, "value");
-
+        type = keyval_take(&list, "driver");
+        property = keyval_take(&list, "property");
+        value = keyval_take(&list, "value");
         if (type && property && value) {
             *global = (struct machine_default){strdup(type), strdup(property), strdup(value)};
         }
-        err = keyval_finish(&list, error, error_size);
         keyval_free(&list);
-        if (err) {
-            return err;
-        }
     }
     if (!global->type || !global->property || !global->value) {
         snprintf(error, error_size, "-global %s: expected TYPE.PROP=VALUE", text);
@@ -215,7 +214,7 @@ int setup_globals(const struct option_list *options, struct machine_default **re
             return err;
         }
         type = hw_device_find_type(list[i].type);
-        if (!type || !property_find(type->properties, list[i].property)) {
+        if (!type || !devices_has_property(type, list[i].property)) {
             snprintf(error, error_size, "-global %s: there is no such %s", options->text[i],
                      type ? "property" : "device type");
             return -ENOENT;

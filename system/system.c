@@ -106,8 +106,12 @@ static void check_start(struct session *s)
 static void make_machine(struct session *s)
 {
     struct system_options *o = &s->options;
-    const struct machine_type *type = machine_find_type(o->machine);
+    const struct machine_type *type;
 
+    if (!o->machine) {
+        error_fatal("-M: has to be given (-M help lists machines)");
+    }
+    type = machine_find_type(o->machine);
     if (!type) {
         error_fatal("-M %s: no such machine (-M help lists them)", o->machine);
     }
@@ -156,7 +160,7 @@ static void open_serials(struct session *s)
         char id[24];
 
         if (i >= s->machine->type->serials) {
-            error_fatal("-serial %s: the machine %s has %u", o->serials.text[i],
+            error_fatal("-serial %s: the machine %s has %u serial port", o->serials.text[i],
                         s->machine->type->name, s->machine->type->serials);
         }
         snprintf(id, sizeof(id), "serial%u", i);

@@ -57,6 +57,7 @@ static struct tcg_cold *of(struct tcg_cpu *self)
         if (self->cold) {
             self->cold->options = tcg.options;
             self->cold->options.cse = false;
+            self->cold->options.fold = false;
             ir_unit_init(&self->cold->unit);
         }
     }
@@ -69,19 +70,6 @@ void tcg_cold_free(struct tcg_cpu *self)
         ir_unit_free(&self->cold->unit);
         free(self->cold);
     }
-}
-
-/* Helpers that access guest memory find their way back from a fault only in generated code. */
-static bool may_interpret(const struct ir_unit *unit)
-{
-    for (ir_ref ref = 1; ref < unit->ins_count; ref++) {
-        const struct ir_ins *ins = &unit->ins[ref];
-
-        if (ins->op == IR_call && unit->target->helpers[ins->imm].effects & IR_H_MEMORY) {
-            return false;
-        }
-    }
-    return true;
 }
 
 bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *result)
@@ -101,8 +89,8 @@ bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *resul
     }
     ir_build_begin(&cold->builder, &cold->unit, &cold->options, cpu->ops->ir, pc);
     cpu->ops->translate(&cold->builder, &request);
-    if (!may_interpret(&cold->unit)) {
-        return false;
+    if (cold->unit.calls_memory) {
+        return false; /* helpers find their way back from a fault only in generated code */
     }
     __atomic_fetch_add(&tcg.stats.cold_units, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&tcg.stats.cold_insns, request.insns, __ATOMIC_RELAXED);

@@ -17,6 +17,7 @@
 #include "accel/tcg/system.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +183,10 @@ static bool handle(struct cpu *cpu, enum cpu_exit reason)
     switch (reason) {
     case CPU_EXIT_HALT:
         return !cpu->ops->system->has_work(cpu);
+    case CPU_EXIT_PAUSE:
+        /* whoever it waits for may be waiting for this host CPU */
+        sched_yield();
+        break;
     case CPU_EXIT_FENCE_CODE:
         fence_code(cpu);
         break;

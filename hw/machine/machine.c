@@ -48,8 +48,7 @@ const struct machine_type *machine_find_type(const char *name)
     const struct machine_type *type;
 
     for (unsigned n = 0; (type = machine_type_at(n)); n++) {
-        if (name ? strcmp(type->name, name) == 0 || (type->alias && !strcmp(type->alias, name))
-                 : type->is_default) {
+        if (strcmp(type->name, name) == 0 || (type->alias && !strcmp(type->alias, name))) {
             return type;
         }
     }
@@ -125,10 +124,12 @@ struct hw_device *machine_new_device(struct machine *machine, const struct hw_de
         snprintf(error, error_size, "%s: out of memory", type->name);
         return NULL;
     }
-    if (apply_defaults(device, machine->type->defaults, error, error_size) ||
-        apply_defaults(device, machine->globals, error, error_size)) {
-        hw_device_destroy(device);
-        return NULL;
+    for (struct hw_device *d = device; d; d = d->inner) {
+        if (apply_defaults(d, machine->type->defaults, error, error_size) ||
+            apply_defaults(d, machine->globals, error, error_size)) {
+            hw_device_destroy(device);
+            return NULL;
+        }
     }
     return device;
 }

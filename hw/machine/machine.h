@@ -40,7 +40,6 @@ struct machine_type {
     const char *name, *alias;               /* "virt-1.0", "virt" */
     const char *help;                       /* one line */
     const char *target;                     /* of struct cpu_target_ops: "riscv64" */
-    bool is_default;                        /* taken without -M */
     size_t size;                            /* of the struct that begins with struct machine */
     const struct property *properties;      /* offsets into that struct */
     const struct machine_default *defaults; /* ends with a NULL type; may be NULL */
@@ -106,7 +105,7 @@ extern const struct machine_type riscv_virt_type, riscv_spike_type;
 
 /* Types, a NULL-terminated static array; before machine_find_type(). */
 void machine_add_types(const struct machine_type *const *types);
-/* By name or alias, NULL: the default one. NULL if there is none. */
+/* By name or alias; NULL if there is none. */
 const struct machine_type *machine_find_type(const char *name);
 /* The n-th, or NULL. */
 const struct machine_type *machine_type_at(unsigned n);

@@ -33,6 +33,21 @@ static uint64_t ram_end(const struct machine *machine, const struct riscv_boot *
     return boot->ram_base + machine->ram_size;
 }
 
+int riscv_boot_add_rom(struct machine *machine, struct riscv_boot *boot, char *error,
+                       size_t error_size)
+{
+    const struct mem_ram_config config = {.name = "mrom", .size = RISCV_MROM_SIZE};
+    struct mem_ram *block;
+    int err = mem_ram_create(&block, &config, error, error_size);
+
+    if (err) {
+        return err;
+    }
+    (void)mem_region_init_ram(&boot->rom, "mrom", block, 0, RISCV_MROM_SIZE, true);
+    mem_ram_unref(block);
+    return mem_region_add(&machine->root, RISCV_MROM, &boot->rom, 0);
+}
+
 /* Without -bios the machine's own firmware, of which there must be a file. */
 static int open_firmware(struct machine *machine, struct loader_file *file, char *error,
                          size_t error_size)
@@ -225,8 +240,8 @@ int riscv_boot_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_
                       error, error_size);
 }
 
-int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, uint64_t rom,
-                   char *error, size_t error_size)
+int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, char *error,
+                   size_t error_size)
 {
     /* a0: hart, a1: device tree, a2: what follows the firmware. Harts come here alike; firmware
      * and bare-metal programs sort them out. */
@@ -252,6 +267,6 @@ int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, uint6
         .mode = FW_DYNAMIC_S_MODE,
     };
 
-    return loader_add(&machine->blobs, "the boot ROM", rom, &image, sizeof(image), sizeof(image),
-                      error, error_size);
+    return loader_add(&machine->blobs, "the boot ROM", RISCV_MROM, &image, sizeof(image),
+                      sizeof(image), error, error_size);
 }

@@ -8,7 +8,12 @@
 #include "hw/machine/fdt.h"
 #include "hw/machine/machine.h"
 
+/* The boot ROM of all machines, where harts start. */
+#define RISCV_MROM      0x1000
+#define RISCV_MROM_SIZE 0xf000
+
 struct riscv_boot {
+    struct mem_region rom;
     uint64_t ram_base;
     uint64_t firmware_entry; /* where the boot ROM jumps to */
     uint64_t firmware_end;   /* behind it in RAM; ram_base when there is none */
@@ -18,6 +23,9 @@ struct riscv_boot {
     uint64_t fdt_address;
 };
 
+/* Puts the ROM into the machine's memory. */
+int riscv_boot_add_rom(struct machine *machine, struct riscv_boot *boot, char *error,
+                       size_t error_size);
 /* -bios: adds the firmware at ram_base, or where its ELF headers say. */
 int riscv_boot_firmware(struct machine *machine, struct riscv_boot *boot, char *error,
                         size_t error_size);
@@ -37,8 +45,8 @@ void riscv_boot_fdt_chosen(const struct machine *machine, const struct riscv_boo
 int riscv_boot_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_tree *tree,
                    char *error, size_t error_size);
 /* The code and data at the start of the boot ROM. */
-int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, uint64_t rom,
-                   char *error, size_t error_size);
+int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, char *error,
+                   size_t error_size);
 
 #define RISCV_TIMEBASE 10000000 /* Hz of mtime and of the time CSR */
 

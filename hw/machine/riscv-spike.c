@@ -19,8 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SPIKE_MROM       0x1000
-#define SPIKE_MROM_SIZE  0xf000
 #define SPIKE_HTIF       0x1000000
 #define SPIKE_CLINT      0x2000000
 #define SPIKE_CLINT_SIZE 0x10000
@@ -28,25 +26,10 @@
 
 struct riscv_spike {
     struct machine machine; /* first */
-    struct mem_region mrom;
-    struct mem_ram *mrom_block;
     struct riscv_boot boot;
     uint64_t tohost, fromhost;
     bool own_htif; /* not the program's */
 };
-
-static int add_mrom(struct riscv_spike *spike, char *error, size_t error_size)
-{
-    const struct mem_ram_config config = {.name = "riscv.spike.mrom", .size = SPIKE_MROM_SIZE};
-    int err = mem_ram_create(&spike->mrom_block, &config, error, error_size);
-
-    if (err) {
-        return err;
-    }
-    mem_region_init_ram(&spike->mrom, "mrom", spike->mrom_block, 0, SPIKE_MROM_SIZE, true);
-    mem_ram_unref(spike->mrom_block);
-    return mem_region_add(&spike->machine.root, SPIKE_MROM, &spike->mrom, 0);
-}
 
 static int add_clint(struct machine *machine, char *error, size_t error_size)
 {
@@ -96,7 +79,7 @@ static int spike_init(struct machine *machine, char *error, size_t error_size)
     }
     err = machine_map_ram(machine, SPIKE_RAM, error, error_size);
     if (!err) {
-        err = add_mrom(spike, error, error_size);
+        err = riscv_boot_add_rom(machine, &spike->boot, error, error_size);
     }
     return err ? err : add_clint(machine, error, error_size);
 }
@@ -232,7 +215,7 @@ static int spike_boot(struct machine *machine, char *error, size_t error_size)
     }
     fdt_tree_free(&tree);
     if (!err) {
-        err = riscv_boot_rom(machine, boot, SPIKE_MROM, error, error_size);
+        err = riscv_boot_rom(machine, boot, error, error_size);
     }
     if (!err) {
         err = loader_check(&machine->blobs, &machine->memory, error, error_size);
@@ -243,7 +226,7 @@ static int spike_boot(struct machine *machine, char *error, size_t error_size)
 static void spike_reset(struct machine *machine)
 {
     for (unsigned n = 0; n < machine->smp.cpus; n++) {
-        machine->cpus[n]->ops->system->reset(machine->cpus[n], SPIKE_MROM);
+        machine->cpus[n]->ops->system->reset(machine->cpus[n], RISCV_MROM);
     }
 }
 
@@ -252,7 +235,6 @@ const struct machine_type riscv_spike_type = {
     .alias = "spike",
     .help = "RISC-V simulator's board: HTIF and CLINT, for bare-metal programs",
     .target = "riscv64",
-    .is_default = true,
     .size = sizeof(struct riscv_spike),
     .cpu_model = "",
     .ram_size = 128 << 20,

@@ -6,7 +6,7 @@
 #include "hw/machine/riscv-virt.h"
 
 #include "hw/intc/aclint.h"
-#include "hw/virtio/mmio.h"
+#include "target/riscv/cpu.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -90,7 +90,7 @@ static void plic(struct context *c)
     static const uint32_t lines[] = {RISCV_LINE_MEIP, RISCV_LINE_SEIP};
     char path[PATH_SIZE];
 
-    device_node(c, path, "plic", VIRT_PLIC, VIRT_PLIC_SIZE);
+    device_node(c, path, "interrupt-controller", VIRT_PLIC, VIRT_PLIC_SIZE);
     c->plic = fdt_tree_phandle(c->tree, path);
     fdt_tree_bytes(c->tree, path, "compatible", compatible, sizeof(compatible));
     fdt_tree_empty(c->tree, path, "interrupt-controller");
@@ -171,6 +171,22 @@ static void pci(struct context *c)
     fdt_tree_empty(c->tree, path, "dma-coherent");
     fdt_tree_cells(c->tree, path, "ranges", ranges, sizeof(ranges) / sizeof(ranges[0]));
     interrupt_map(c, path);
+}
+
+/*
+ * Which counters count which of SBI's events: cycles and instructions have their own counters, and
+ * hpm3 to hpm18 count either by its number.
+ */
+static void pmu(struct context *c)
+{
+    static const uint32_t map[] = {1, 1, 0x7fff9, 2, 2, 0x7fffc};
+
+    if (rv_has(&riscv_cpu(c->virt->machine.cpus[0])->ext, RV_EXT_sscofpmf)) {
+        fdt_tree_node(c->tree, "/pmu");
+        fdt_tree_string(c->tree, "/pmu", "compatible", "riscv,pmu");
+        fdt_tree_cells(c->tree, "/pmu", "riscv,event-to-mhpmcounters", map,
+                       sizeof(map) / sizeof(map[0]));
+    }
 }
 
 /* The test finisher, and by it power-off and reset. */
@@ -260,6 +276,7 @@ int riscv_virt_fdt(struct riscv_virt *virt, struct fdt_tree *tree, char *error, 
     pci(&c);
     reset_nodes(&c);
     simple_devices(&c);
+    pmu(&c);
     free(c.harts);
     return 0;
 }

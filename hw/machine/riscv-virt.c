@@ -49,19 +49,6 @@ static int no_memory(char *error, size_t error_size)
     return -ENOMEM;
 }
 
-static int add_mrom(struct riscv_virt *virt, char *error, size_t error_size)
-{
-    const struct mem_ram_config config = {.name = "riscv_virt_board.mrom", .size = VIRT_MROM_SIZE};
-    int err = mem_ram_create(&virt->mrom_block, &config, error, error_size);
-
-    if (err) {
-        return err;
-    }
-    mem_region_init_ram(&virt->mrom, "mrom", virt->mrom_block, 0, VIRT_MROM_SIZE, true);
-    mem_ram_unref(virt->mrom_block);
-    return mem_region_add(&virt->machine.root, VIRT_MROM, &virt->mrom, 0);
-}
-
 /* A device of one window and perhaps one line. */
 static int place(struct riscv_virt *virt, struct hw_device *device, struct mem_region *mmio,
                  uint64_t base, char *error, size_t error_size)
@@ -323,7 +310,7 @@ static int virt_init(struct machine *machine, char *error, size_t error_size)
         err = machine_map_ram(machine, VIRT_RAM, error, error_size);
     }
     if (!err) {
-        err = add_mrom(virt, error, error_size);
+        err = riscv_boot_add_rom(machine, &virt->boot, error, error_size);
     }
     if (!err) {
         err = add_swi(virt, VIRT_CLINT, false, error, error_size);
@@ -430,7 +417,7 @@ static int virt_boot(struct machine *machine, char *error, size_t error_size)
     }
     fdt_tree_free(&tree);
     if (!err) {
-        err = riscv_boot_rom(machine, boot, VIRT_MROM, error, error_size);
+        err = riscv_boot_rom(machine, boot, error, error_size);
     }
     return err ? err : loader_check(&machine->blobs, &machine->memory, error, error_size);
 }
@@ -438,7 +425,7 @@ static int virt_boot(struct machine *machine, char *error, size_t error_size)
 static void virt_reset(struct machine *machine)
 {
     for (unsigned n = 0; n < machine->smp.cpus; n++) {
-        machine->cpus[n]->ops->system->reset(machine->cpus[n], VIRT_MROM);
+        machine->cpus[n]->ops->system->reset(machine->cpus[n], RISCV_MROM);
     }
 }
 

@@ -18,8 +18,6 @@
 #include "hw/machine/machine.h"
 #include "hw/machine/riscv-boot.h"
 
-#define VIRT_MROM       0x1000
-#define VIRT_MROM_SIZE  0xf000
 #define VIRT_TEST       0x100000
 #define VIRT_RTC        0x101000
 #define VIRT_CLINT      0x2000000
@@ -61,8 +59,6 @@ struct riscv_virt {
     int aia, acpi;
     char *pflash[2];
     /* parts */
-    struct mem_region mrom;
-    struct mem_ram *mrom_block;
     struct plic *plic;
     uint64_t pci64_base;
     struct riscv_boot boot;

@@ -9,6 +9,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,6 +17,7 @@
 
 struct pci_msix {
     struct mem_region table_region, pba_region;
+    _Atomic unsigned regions; /* that are not retired; the last one frees */
     unsigned vectors;
     uint32_t table[PCI_MSIX_MAX][4];     /* address, its upper half, data, control */
     uint64_t pending[PCI_MSIX_MAX / 64]; /* the PBA */
@@ -211,6 +213,7 @@ int pci_add_msix(struct pci_function *function, unsigned vectors, unsigned n, ui
         return -ENOMEM;
     }
     msix->vectors = vectors;
+    msix->regions = 2;
     function->msix = msix;
     at = pci_add_capability(function, PCI_CAP_MSIX, PCI_MSIX_SIZE);
     function->msix_cap = (uint16_t)at;
@@ -241,6 +244,15 @@ void pci_msix_reset(struct pci_function *function)
     }
 }
 
+static void region_gone(void *opaque)
+{
+    struct pci_msix *msix = opaque;
+
+    if (atomic_fetch_sub(&msix->regions, 1) == 1) {
+        free(msix);
+    }
+}
+
 void pci_msix_free(struct pci_function *function)
 {
     struct pci_msix *msix = function->msix;
@@ -248,9 +260,8 @@ void pci_msix_free(struct pci_function *function)
     if (msix) {
         free(function->msix_saved);
         function->msix_saved = NULL;
-        mem_region_retire(&msix->pba_region, NULL, NULL);
-        /* Behind it in the queue, so this is the last of the two. */
-        mem_region_retire(&msix->table_region, free, msix);
+        mem_region_retire(&msix->pba_region, region_gone, msix);
+        mem_region_retire(&msix->table_region, region_gone, msix);
     }
 }
 

@@ -303,17 +303,7 @@ static void reset(struct virtio_core *core)
 
 /* ---- what transports call -------------------------------------------------------------------- */
 
-static int bus_plug(struct hw_bus *hw_bus, struct hw_device *device, char *error, size_t error_size)
-{
-    if (hw_bus->devices) {
-        snprintf(error, error_size, "%s: there is a device on this bus already: %s",
-                 device->type->name, hw_bus->devices->type->name);
-        return -EBUSY;
-    }
-    return 0;
-}
-
-const struct hw_bus_type virtio_bus_type = {.name = "virtio-bus", .plug = bus_plug};
+const struct hw_bus_type virtio_bus_type = {.name = "virtio-bus", .single = true};
 
 void virtio_bus_init(struct virtio_bus *bus, const char *name, struct hw_device *parent,
                      const struct virtio_transport_ops *ops, void *opaque)

@@ -74,6 +74,30 @@ struct block_claim; /* the right of one user */
 int block_claim(struct block_claim **claim, struct block_node *node, unsigned permissions,
                 unsigned shared, char *error, size_t error_size);
 void block_claim_release(struct block_claim *claim);
+/* The node that it is about: block_replace() changes it. */
+struct block_node *block_claim_node(const struct block_claim *claim);
+
+/* What a user wants to be told; each may be NULL. Main loop's thread, nothing is under way. */
+struct block_claim_ops {
+    void (*resized)(void *opaque);                           /* block_size() is another */
+    void (*replaced)(void *opaque, struct block_node *node); /* use this one from now on */
+};
+void block_claim_set_ops(struct block_claim *claim, const struct block_claim_ops *ops,
+                         void *opaque);
+
+/* ---- changes to what is in use; main loop's thread, no I/O thread submits meanwhile ---- */
+
+/* Another size; users are told. 0 or -errno with a line in error[]. */
+int block_resize(struct block_node *node, uint64_t size, char *error, size_t error_size);
+/* All users of `from` but `to` use `to` from now on, which nobody uses yet: a new overlay takes the
+ * place of what it is based on. The caller's references stay. -EBUSY and others, with a line in
+ * error[]; then nothing has changed. */
+int block_replace(struct block_node *from, struct block_node *to, char *error, size_t error_size);
+/* Flushes everything and gives back all locks, so that another process may use the images
+ * (migration); and takes them again, with what that has written. With a line in error[]; when
+ * handing over fails everything is as it was. */
+int block_inactivate_all(char *error, size_t error_size);
+int block_activate_all(char *error, size_t error_size);
 
 /* ---- requests ---- */
 

@@ -163,6 +163,11 @@ int file_read(struct block_node *node, uint64_t offset, const struct block_vec *
         }
         offset += (uint64_t)n;
         left = block_vec_part(&left, (size_t)n, left.size - (size_t)n);
+        if (node->direct && (n & (node->alignment - 1))) {
+            /* Only the end of the file explains that, and O_DIRECT can't go on from there. */
+            block_vec_fill(&left, 0, 0, left.size);
+            return 0;
+        }
     }
     return 0;
 }
@@ -374,6 +379,18 @@ static int file_truncate(struct block_node *node, uint64_t size, bool exact,
     return err;
 }
 
+static int file_update_size(struct block_node *node)
+{
+    const struct file_state *s = node->state;
+    struct stat st;
+
+    if (fstat(s->fd, &st) < 0) {
+        return -errno;
+    }
+    block_set_size(node, (uint64_t)st.st_size);
+    return 0;
+}
+
 static int file_info(struct block_node *node, struct block_info *info)
 {
     const struct file_state *s = node->state;
@@ -486,6 +503,7 @@ const struct block_driver block_file = {
     .flush = file_flush,
     .status = file_status,
     .truncate = file_truncate,
+    .update_size = file_update_size,
     .submit = file_submit,
     .info = file_info,
 };

@@ -33,6 +33,8 @@ struct block_edge {
 struct block_claim {
     struct block_node *node;
     unsigned permissions, shared;
+    const struct block_claim_ops *ops; /* or NULL */
+    void *opaque;
     struct block_claim *next;
 };
 
@@ -75,6 +77,8 @@ static inline struct block_core *block_core_of(const struct block_node *node)
 
 /* ---- node.c ---- */
 
+/* All nodes, linked by `next`. */
+struct block_core *block_nodes(void);
 /* A node of this driver with one reference, not open. NULL: out of memory. */
 struct block_node *block_node_new(const struct block_driver *driver);
 /* Gives it the wished name, or "#blockN" (NULL). -EINVAL, -EEXIST. */
@@ -95,6 +99,18 @@ int block_perm_update(struct block_node *node, char *error, size_t error_size);
 
 /* The format that the first bytes look like, among all; raw when like none. */
 const struct block_driver *block_probe(const uint8_t *head, size_t size, const char *filename);
+
+/* Opens a graph, which nobody holds yet; takes what it knows out of the options. */
+int block_open_options(struct block_node **node, struct block_options *options, bool may_probe,
+                       char *error, size_t error_size);
+/* Opens a node of this driver over a node that is open, whose reference is taken over. */
+int block_open_over(struct block_node **node, const struct block_driver *driver,
+                    struct block_options *options, struct block_node *file, char *error,
+                    size_t error_size);
+/* Holds a node as by a disk, until a claim or a parent comes. */
+int block_hold(struct block_node *node, char *error, size_t error_size);
+/* Does this driver get its image through a child of the name "file"? */
+bool block_has_file_child(const struct block_driver *driver);
 
 /* ---- io.c ---- */
 

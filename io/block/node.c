@@ -73,6 +73,11 @@ int block_node_set_name(struct block_node *node, const char *name, char *error, 
     return 0;
 }
 
+struct block_core *block_nodes(void)
+{
+    return all_nodes;
+}
+
 struct block_node *block_find(const char *node_name)
 {
     for (struct block_core *c = all_nodes; c; c = c->next) {
@@ -267,6 +272,17 @@ void block_claim_release(struct block_claim *claim)
     free(claim);
     undo(node);
     block_unref(node);
+}
+
+struct block_node *block_claim_node(const struct block_claim *claim)
+{
+    return claim->node;
+}
+
+void block_claim_set_ops(struct block_claim *claim, const struct block_claim_ops *ops, void *opaque)
+{
+    claim->ops = ops;
+    claim->opaque = opaque;
 }
 
 /* ---- facts ---- */

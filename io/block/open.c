@@ -551,8 +551,7 @@ static int open_protocol(struct block_node **node, struct block_options *options
     return err;
 }
 
-/* Does this driver get its image through a child of the name "file"? */
-static bool has_file_child(const struct block_driver *driver)
+bool block_has_file_child(const struct block_driver *driver)
 {
     return driver->children && driver->children[0].name &&
            strcmp(driver->children[0].name, "file") == 0;
@@ -593,7 +592,7 @@ static int open_any(struct block_node **node, struct block_options *options,
         return -EINVAL;
     }
     block_options_remove(options, "driver");
-    if (filename && (!driver || has_file_child(driver))) {
+    if (filename && (!driver || block_has_file_child(driver))) {
         err = block_options_set(options, "file.filename", filename);
         block_options_remove(options, "filename");
         if (err) {
@@ -606,25 +605,33 @@ static int open_any(struct block_node **node, struct block_options *options,
 
 /* ---- the way in ---- */
 
-static int open_root(struct block_node **node, struct block_options *options, bool may_probe,
-                     char *error, size_t error_size)
+int block_open_options(struct block_node **node, struct block_options *options, bool may_probe,
+                       char *error, size_t error_size)
 {
     struct inherited from = {.generic = {.writeback = true}, .may_probe = may_probe};
-    struct block_node *root;
-    int err = open_any(&root, options, &from, error, error_size);
 
+    return open_any(node, options, &from, error, error_size);
+}
+
+int block_open_over(struct block_node **node, const struct block_driver *driver,
+                    struct block_options *options, struct block_node *file, char *error,
+                    size_t error_size)
+{
+    struct inherited from = {.generic = {.writeback = true, .discard = true}};
+
+    return open_node(node, driver, options, file, &from, error, error_size);
+}
+
+int block_hold(struct block_node *node, char *error, size_t error_size)
+{
+    int err;
+
+    node->core->implicit = true;
+    err = block_perm_update(node, error, error_size);
     if (err) {
-        return err;
+        node->core->implicit = false;
     }
-    root->core->implicit = true;
-    err = block_perm_update(root, error, error_size);
-    if (err) {
-        root->core->implicit = false;
-        block_unref(root);
-        return err;
-    }
-    *node = root;
-    return 0;
+    return err;
 }
 
 int block_open(struct block_node **node, const struct json_t *options, char *error,
@@ -634,87 +641,14 @@ int block_open(struct block_node **node, const struct json_t *options, char *err
     int err = block_options_from_json(&flat, options, error, error_size);
 
     if (!err) {
-        err = open_root(node, &flat, false, error, error_size);
+        err = block_open_options(node, &flat, false, error, error_size);
     }
     block_options_clear(&flat);
-    return err;
-}
-
-/* cache=MODE as the options that it means. */
-static int set_cache_mode(struct block_options *options, const char *mode, char *error,
-                          size_t error_size)
-{
-    static const struct {
-        const char *name, *writeback, *direct, *no_flush;
-    } modes[] = {
-        {"writeback", "on", "off", "off"},  {"none", "on", "on", "off"},
-        {"off", "on", "on", "off"},         {"writethrough", "off", "off", "off"},
-        {"directsync", "off", "on", "off"}, {"unsafe", "on", "off", "on"},
-    };
-
-    for (unsigned i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
-        if (strcmp(mode, modes[i].name) == 0) {
-            return block_options_set(options, "cache.writeback", modes[i].writeback) ||
-                           block_options_set(options, "cache.direct", modes[i].direct) ||
-                           block_options_set(options, "cache.no-flush", modes[i].no_flush)
-                       ? out_of_memory(error, error_size)
-                       : 0;
+    if (!err) {
+        err = block_hold(*node, error, error_size);
+        if (err) {
+            block_unref(*node);
         }
     }
-    snprintf(error, error_size,
-             "cache=%s: expected one of writeback, none, writethrough, directsync, unsafe", mode);
-    return -EINVAL;
-}
-
-/* What -drive writes in another way than blockdev-add. */
-static int translate_drive_options(struct block_options *options, const char *format, char *error,
-                                   size_t error_size)
-{
-    static const char *const of_file[] = {"aio", "locking"};
-    const struct block_driver *driver = format ? block_driver_find(format) : NULL;
-    const char *value = NULL;
-    int err = 0;
-
-    if (block_options_get(options, "cache", &value) && value) {
-        err = set_cache_mode(options, value, error, error_size);
-        block_options_remove(options, "cache");
-    }
-    if (!err && block_options_get(options, "discard", &value) && value) {
-        const char *to = strcmp(value, "on") == 0    ? "unmap"
-                         : strcmp(value, "off") == 0 ? "ignore"
-                                                     : NULL;
-
-        err = to ? block_options_set(options, "discard", to) : 0;
-    }
-    for (unsigned i = 0; !err && i < 2 && (!format || (driver && has_file_child(driver))); i++) {
-        char name[32];
-
-        if (block_options_get(options, of_file[i], &value) && value) {
-            snprintf(name, sizeof(name), "file.%s", of_file[i]);
-            err = block_options_set(options, name, value);
-            block_options_remove(options, of_file[i]);
-        }
-    }
-    return err == -ENOMEM ? out_of_memory(error, error_size) : err;
-}
-
-int block_open_file(struct block_node **node, const char *filename, const char *format,
-                    const char *options, bool readonly, char *error, size_t error_size)
-{
-    struct block_options flat = {0};
-    int err = options ? block_options_from_text(&flat, options, error, error_size) : 0;
-
-    if (!err) {
-        err = translate_drive_options(&flat, format, error, error_size);
-    }
-    if (!err && ((filename && *filename && block_options_set(&flat, "filename", filename)) ||
-                 (format && block_options_set(&flat, "driver", format)) ||
-                 (readonly && block_options_set(&flat, "read-only", "on")))) {
-        err = out_of_memory(error, error_size);
-    }
-    if (!err) {
-        err = open_root(node, &flat, true, error, error_size);
-    }
-    block_options_clear(&flat);
     return err;
 }

@@ -57,6 +57,10 @@ static void sum(const struct block_core *core, const void *without, unsigned *pe
     if (core->node.no_io) {
         *permissions = 0;
     }
+    if (core->inactive) {
+        *permissions = 0; /* another process has its turn */
+        *shared = BLOCK_PERM_ALL;
+    }
 }
 
 /* Does this user agree with all others? */

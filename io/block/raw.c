@@ -137,6 +137,21 @@ static int raw_truncate(struct block_node *node, uint64_t size, bool exact,
     return err;
 }
 
+static int raw_update_size(struct block_node *node)
+{
+    const struct raw_options *options = node->options;
+    const struct raw *raw = node->state;
+    uint64_t there = block_size(node->file->node);
+
+    if (options->offset + options->size > there) {
+        return -ENXIO; /* the file has shrunk below what the user asked for */
+    }
+    if (!options->size) {
+        block_set_size(node, round_up(there - raw->offset));
+    }
+    return 0;
+}
+
 static bool raw_forward(struct block_node *node, enum block_request_kind kind, uint64_t offset,
                         uint64_t size, struct block_forward *forward)
 {
@@ -195,6 +210,7 @@ const struct block_driver block_raw = {
     .discard = raw_discard,
     .status = raw_status,
     .truncate = raw_truncate,
+    .update_size = raw_update_size,
     .forward = raw_forward,
     .measure = raw_measure,
 };

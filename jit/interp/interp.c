@@ -156,7 +156,8 @@ static uint64_t amo_result(enum ir_amo op, uint64_t a, uint64_t b, unsigned size
     return a;
 }
 
-/* A compare-and-swap that writes even where the value stays, so that the page must be writable. */
+/* Compare-and-swap only, first with a guess, and one that writes even where the value stays: every
+ * access is one of a store, and faults as such. */
 static int amo(struct interp *in, const struct ir_ins *ins)
 {
     const struct interp_memory *m = in->memory;
@@ -165,9 +166,6 @@ static int amo(struct interp *in, const struct ir_ins *ins)
     uint64_t mask = bits_mask(8 * size), operand = extend(ins->cc | IR_MS, in->values[ins->b]);
     int *signal = &in->exit->fault_signal, *code = &in->exit->fault_code;
 
-    if (m->load(m->opaque, address, size, &expected, signal, code)) {
-        return fault(in, address);
-    }
     for (;;) {
         uint64_t desired =
             amo_result((enum ir_amo)ins->aux, extend(ins->cc | IR_MS, expected), operand, size);

@@ -32,7 +32,7 @@ void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit
 {
     ir_unit_reset(unit, target, pc);
     if (!unit->ins) {
-        unit->ins = ir_unit_grow(unit->ins, &unit->ins_cap, 1, sizeof(*unit->ins));
+        unit->ins = ir_unit_grow(unit->ins, &unit->ins_cap, 2, sizeof(*unit->ins));
     }
     unit->ins[IR_NONE] = (struct ir_ins){0};
     b->unit = unit;
@@ -40,7 +40,9 @@ void ir_build_begin(struct ir_builder *b, struct ir_unit *unit, const struct jit
     b->done = false;
     b->insn_pc = pc;
     ir_emit_forget(b);
-    jit_opt_cse_begin(b);
+    if (options->cse) {
+        jit_opt_cse_begin(b);
+    }
     b->block = ir_block_new(b, false);
 }
 
@@ -51,13 +53,10 @@ bool ir_build_hostfp(const struct ir_builder *b)
 
 /* ---- the way into the unit ------------------------------------------------------------------- */
 
-static uint8_t value_flags(const struct ir_unit *unit, const struct ir_ins *ins)
+uint8_t ir_value_flags(const struct ir_unit *unit, const struct ir_ins *ins)
 {
     const struct ir_ins *v = unit->ins;
 
-    if (!ir_type_is_fp(ins->type)) {
-        return 0;
-    }
     switch (ins->op) {
     case IR_const:
     case IR_param: /* ir_jump() sees to it */
@@ -82,28 +81,9 @@ static uint8_t value_flags(const struct ir_unit *unit, const struct ir_ins *ins)
     }
 }
 
-ir_ref ir_emit_raw(struct ir_builder *b, const struct ir_ins *ins)
+ir_ref ir_emit_grow(struct ir_unit *unit, ir_ref ref)
 {
-    struct ir_unit *unit = b->unit;
-    ir_ref ref = unit->ins_count;
-
-    if (ref >= unit->ins_cap) {
-        unit->ins = ir_unit_grow(unit->ins, &unit->ins_cap, ref + 1, sizeof(*unit->ins));
-    }
-    unit->ins_count = ref + 1;
-    struct ir_ins *slot = &unit->ins[ref];
-    *slot = *ins;
-    slot->next = IR_NONE;
-    slot->flags = value_flags(unit, ins);
-    if (!b->done) {
-        struct ir_block *block = &unit->blocks[b->block];
-        if (block->last) {
-            unit->ins[block->last].next = ref;
-        } else {
-            block->first = ref;
-        }
-        block->last = ref;
-    }
+    unit->ins = ir_unit_grow(unit->ins, &unit->ins_cap, unit->ins_count + 1, sizeof(*unit->ins));
     return ref;
 }
 
@@ -466,6 +446,7 @@ ir_ref ir_call(struct ir_builder *b, unsigned helper, unsigned nargs, const ir_r
     /* One that writes globals without reading them would have its work undone by those dirty. */
     bool state = h->effects & (IR_H_READS_STATE | IR_H_WRITES_STATE | IR_H_MEMORY);
 
+    b->unit->calls_memory |= (h->effects & IR_H_MEMORY) != 0;
     if (state && !b->done) {
         ir_emit_visible(b, false);
     }

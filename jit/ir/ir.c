@@ -122,6 +122,7 @@ void ir_unit_reset(struct ir_unit *unit, const struct ir_target *target, uint64_
     unit->ins_count = 1;
     unit->block_count = 0;
     unit->pool_count = 0;
+    unit->calls_memory = false;
 }
 
 void ir_unit_free(struct ir_unit *unit)

@@ -161,6 +161,7 @@ struct ir_unit {
     uint32_t block_count, block_cap;
     ir_ref *pool; /* arguments of jump, call, callif */
     uint32_t pool_count, pool_cap;
+    bool calls_memory; /* some helper that it may call has IR_H_MEMORY (kept by the builder) */
 };
 
 /* Static facts about an op, from ops.def. */

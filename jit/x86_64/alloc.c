@@ -32,9 +32,11 @@ static void activate(struct x86_compiler *c, unsigned global)
 
 void x86_init_target(struct x86_compiler *c)
 {
+    memset(c->pinned, 0, sizeof(c->pinned));
     for (unsigned g = 0; g < c->target->global_count; g++) {
         bool pinned = c->pin[g] >= 0;
 
+        c->pinned[g / 64] |= (uint64_t)pinned << (g % 64);
         c->entry_vals[g] = (struct val){.reg = pinned ? c->pin[g] : REG_NONE,
                                         .hint = REG_NONE,
                                         .mem = pinned ? VAL_NOWHERE : VAL_HOME,

@@ -110,6 +110,7 @@ struct x86_compiler {
     int8_t pin[IR_MAX_GLOBALS];
     struct val entry_vals[IR_MAX_GLOBALS]; /* of the globals, as they are at the entry */
     uint32_t entry_rec[IR_MAX_GLOBALS];    /* likewise for rec */
+    uint64_t pinned[IR_MAX_GLOBALS / 64];
 
     uint64_t active[IR_MAX_GLOBALS / 64]; /* globals that may be elsewhere than at the entry */
     uint32_t rec[IR_MAX_GLOBALS];         /* place last written to the side table */

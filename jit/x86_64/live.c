@@ -347,7 +347,8 @@ struct backward {
     uint32_t *looks; /* positions of the looks met so far */
     uint32_t count;
     uint32_t whole; /* how many there were when the last one that is not just a fault was met */
-    uint32_t seen[IR_MAX_GLOBALS]; /* per global: how many looks came behind its next gset */
+    uint64_t logged[IR_MAX_GLOBALS / 64]; /* globals whose value at the entry is of interest */
+    uint32_t seen[IR_MAX_GLOBALS];        /* per global: how many looks came behind its next gset */
 };
 
 static void forget_all(const struct x86_compiler *c, struct backward *b)
@@ -390,6 +391,7 @@ static void global_op(struct x86_compiler *c, struct backward *b, const struct s
             val->strong = true;
         }
         b->seen[g] = b->count;
+        b->logged[g / 64] |= 1ull << (g % 64);
     }
     if (ins->op == IR_gget && seq->pos > c->val[x86_entry(c, g)].last_use) {
         c->val[x86_entry(c, g)].last_use = seq->pos;
@@ -528,9 +530,15 @@ void x86_liveness(struct x86_compiler *c)
     b.looks = c->looks;
     b.count = 0;
     memset(b.seen, 0, c->target->global_count * sizeof(b.seen[0]));
+    memcpy(b.logged, c->pinned, sizeof(b.logged));
     backward_pass(c, &b);
-    for (unsigned g = 0; g < c->target->global_count; g++) {
-        log_value(&b, g, &c->val[x86_entry(c, g)]);
+    /* one that is neither pinned nor set stays in its home, whoever looks */
+    for (unsigned word = 0; word < IR_MAX_GLOBALS / 64; word++) {
+        for (uint64_t set = b.logged[word]; set; set &= set - 1) {
+            unsigned g = word * 64 + (unsigned)__builtin_ctzll(set);
+
+            log_value(&b, g, &c->val[x86_entry(c, g)]);
+        }
     }
     if (c->joins) {
         extend_over_loops(c);

@@ -40,9 +40,30 @@ static void wake(void *opaque)
     rv->sys.wiring.service->wake(&rv->common);
 }
 
+static void stimer_fired(void *opaque)
+{
+    struct riscv_cpu *rv = opaque;
+
+    atomic_store(&rv->sys.stimer_due, true);
+    wake(rv);
+}
+
 bool rv_stimecmp_pending(const struct riscv_cpu *rv)
 {
     return rv->sys.menvcfg & RV_ENVCFG_STCE && rv_time(rv) >= rv->sys.stimecmp;
+}
+
+bool rv_stimer_interrupts(struct riscv_cpu *rv)
+{
+    /* the timer may be one that was set again while it fired */
+    if (atomic_load_explicit(&rv->sys.stimer_due, memory_order_relaxed) &&
+        !rv_stimecmp_pending(rv)) {
+        atomic_store(&rv->sys.stimer_due, false);
+        if (rv_stimecmp_pending(rv)) {
+            atomic_store(&rv->sys.stimer_due, true);
+        }
+    }
+    return atomic_load_explicit(&rv->sys.stimer_due, memory_order_relaxed);
 }
 
 static int64_t stimecmp_deadline(const struct riscv_cpu *rv)
@@ -57,7 +78,12 @@ void rv_stimecmp_changed(struct riscv_cpu *rv)
 {
     struct cpu_clock_source *clock = rv->sys.wiring.clock;
 
+    /* in this order: once armed the timer may fire at any time, and that must not be forgotten */
+    atomic_store(&rv->sys.stimer_due, false);
     clock->ops->timer_arm(rv->sys.stimer, stimecmp_deadline(rv));
+    if (rv_stimecmp_pending(rv)) {
+        atomic_store(&rv->sys.stimer_due, true);
+    }
 }
 
 int64_t rv_deadline(struct cpu *cpu)
@@ -212,7 +238,7 @@ int rv_counters_attach(struct riscv_cpu *rv)
 {
     struct cpu_clock_source *clock = rv->sys.wiring.clock;
 
-    rv->sys.stimer = clock->ops->timer_create(clock, CPU_CLOCK_VIRTUAL, wake, rv);
+    rv->sys.stimer = clock->ops->timer_create(clock, CPU_CLOCK_VIRTUAL, stimer_fired, rv);
     rv->sys.pmtimer = clock->ops->timer_create(clock, CPU_CLOCK_VIRTUAL, wake, rv);
     return rv->sys.stimer && rv->sys.pmtimer ? 0 : -ENOMEM;
 }

@@ -32,9 +32,13 @@ enum {
     RV_MODE_FRM_SOFT = 1,   /* frm is one the host has not (RMM) or reserved: dynamic rounding takes
                                the integer routines */
     RV_MODE_PRIV_SHIFT = 1, /* two bits: enum rv_priv */
-    RV_MODE_FS_OFF = 8,     /* mstatus.FS: floating point is illegal */
-    RV_MODE_FS_CLEAN = 16,  /* mstatus.FS is Initial or Clean: who writes floating-point state makes
-                               it Dirty first */
+    /* In U, where floating point matters, the mode word knows mstatus.FS: */
+    RV_MODE_FS_OFF = 8,    /* floating point is illegal */
+    RV_MODE_FS_CLEAN = 16, /* FS is Initial or Clean: who writes floating-point state makes it Dirty
+                              first */
+    /* In S and M, where operating systems switch it on and off all the time, units ask: */
+    RV_MODE_FS_CHECK = 32,
+    RV_MODE_FS = RV_MODE_FS_OFF | RV_MODE_FS_CLEAN | RV_MODE_FS_CHECK,
 };
 
 static inline enum rv_priv rv_mode_priv(uint64_t mode)
@@ -68,6 +72,7 @@ struct rv_system {
     uint64_t stvec, scounteren, sscratch, sepc, scause, stval, satp, senvcfg;
     uint64_t stimecmp;
     struct cpu_timer *stimer; /* wakes the vCPU at stimecmp */
+    _Atomic bool stimer_due;  /* it has fired */
     struct rv_counter counter[RV_COUNTERS];
     uint64_t mhpmevent[RV_COUNTERS];
     int64_t overflow;          /* when a counter will overflow next, on the virtual clock */

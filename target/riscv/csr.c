@@ -74,9 +74,6 @@ bool rv_status_write(struct riscv_cpu *rv, uint64_t old, uint64_t value)
     default:
         value = merge(value, old, RV_MSTATUS_MPP);
     }
-    if (!rv_has(&rv->ext, RV_EXT_f)) {
-        value &= ~RV_MSTATUS_FS;
-    }
     value &= ~RV_MSTATUS_SD;
     if ((value & RV_MSTATUS_FS) == RV_MSTATUS_FS) {
         value |= RV_MSTATUS_SD;
@@ -407,11 +404,15 @@ const char *rv_csr_name(unsigned number)
     return csr ? csr->name : NULL;
 }
 
-/* Without the C extension instructions are aligned to four bytes, and so is a pc in xepc. */
+/* Without the C extension instructions are aligned to four bytes, and so is a pc in xepc; without F
+ * there is no FS. */
 uint64_t rv_csr_writable(const struct riscv_cpu *rv, const struct rv_csr *csr)
 {
     bool is_epc = csr->offset == FIELD(mepc) || csr->offset == FIELD(sepc);
 
+    if (csr->kind == RV_CSR_STATUS && !rv_has(&rv->ext, RV_EXT_f)) {
+        return csr->writes & ~RV_MSTATUS_FS;
+    }
     return is_epc && !rv_has(&rv->ext, RV_EXT_c) ? csr->writes & ~UINT64_C(2) : csr->writes;
 }
 
@@ -432,7 +433,7 @@ bool rv_csr_write(struct riscv_cpu *rv, const struct rv_csr *csr, uint64_t value
         *field = merge(*field, value, mask & rv_csr_writable(rv, csr));
         return false;
     case RV_CSR_STATUS:
-        return rv_status_write(rv, *field, merge(*field, value, mask & csr->writes));
+        return rv_status_write(rv, *field, merge(*field, value, mask & rv_csr_writable(rv, csr)));
     case RV_CSR_CALL:
         return csr->write(rv, csr->number, value, mask);
     }

@@ -54,7 +54,7 @@ static inline bool row_fits(unsigned row, uint32_t bits)
     return (bits & rv_bits[row][0]) == rv_bits[row][1];
 }
 
-const struct rv_row *rv_find(uint32_t bits)
+static inline const struct rv_row *find(uint32_t bits)
 {
     unsigned node = (bits & 3) == 3 ? RV_TREE_32 : RV_TREE_16;
 
@@ -77,6 +77,11 @@ const struct rv_row *rv_find(uint32_t bits)
             return NULL;
         }
     }
+}
+
+const struct rv_row *rv_find(uint32_t bits)
+{
+    return find(bits);
 }
 
 #define BITS(pos, len, to) ((w >> (pos) & ((1u << (len)) - 1)) << (to))
@@ -326,7 +331,7 @@ bool rv_decode(struct rv_insn *insn, uint32_t bits, const struct rv_ext_set *ext
 
     insn->length = (uint8_t)rv_length(bits);
     insn->bits = bits = insn->length == 4 ? bits : bits & 0xffff;
-    insn->row = row = rv_find(bits);
+    insn->row = row = find(bits);
     if (row == NULL || !rv_row_enabled(row, ext)) {
         return false;
     }

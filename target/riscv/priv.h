@@ -41,9 +41,8 @@
 
 /* Writes of these need a look at what they bring about; of the first two only if they set. */
 #define RV_MSTATUS_ENABLES (RV_MSTATUS_SIE | RV_MSTATUS_MIE)
-#define RV_MSTATUS_LOOK                                                                       \
-    (RV_MSTATUS_ENABLES | RV_MSTATUS_FS | RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV | \
-     RV_MSTATUS_MPP)
+#define RV_MSTATUS_LOOK \
+    (RV_MSTATUS_ENABLES | RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV | RV_MSTATUS_MPP)
 
 /* Interrupts, by number. */
 enum {
@@ -159,6 +158,8 @@ uint64_t rv_time(const struct riscv_cpu *rv);
 void rv_stimecmp_changed(struct riscv_cpu *rv);
 /* Whether stimecmp has been reached. */
 bool rv_stimecmp_pending(const struct riscv_cpu *rv);
+/* The same for the run loop, which asks often: the clock is read only when the timer has fired. */
+bool rv_stimer_interrupts(struct riscv_cpu *rv);
 
 /* Bits of the counters that exist: cycle, instret and hpm ones. */
 uint32_t rv_counters_available(const struct riscv_cpu *rv);

@@ -159,12 +159,11 @@ static void access_csr(struct rv_trans *t, const struct rv_insn *i, ir_ref opera
         rv_trans_system_csr(t, i, operand);
         return;
     }
-    if (t->mode & RV_MODE_FS_OFF || !exists(t, csr) || (writes && csr >> 10 == 3)) {
+    if (!exists(t, csr) || (writes && csr >> 10 == 3)) {
         rv_trans_illegal(t, i);
         return;
     }
-    if (writes && t->mode & RV_MODE_FS_CLEAN) {
-        rv_trans_make_dirty(t);
+    if (t->mode & RV_MODE_FS && rv_trans_fs_gate(t, i, writes)) {
         return;
     }
     if (reads) {

@@ -34,6 +34,14 @@ void rv_trans_fence_tso(struct rv_trans *t, const struct rv_insn *i)
     ir_fence(t->b, false);
 }
 
+/* Zihintpause: whoever the guest waits for may need the host's CPU. */
+void rv_trans_pause(struct rv_trans *t, const struct rv_insn *i)
+{
+    if (t->cpu->system) {
+        ir_exit_loop(t->b, CPU_EXIT_PAUSE, t->next);
+    }
+}
+
 void rv_trans_fence_i(struct rv_trans *t, const struct rv_insn *i)
 {
     ir_exit_loop(t->b, CPU_EXIT_FENCE_CODE, t->next);

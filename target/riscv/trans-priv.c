@@ -2,8 +2,8 @@
  * What only a machine's hart has: privileged instructions, its control and status registers, and
  * the gates that mode and configuration put before others.
  *
- * The mode word says the privilege and the state of mstatus.FS, so those are decided here; what a
- * bit of another register decides is tested in the unit. An illegal instruction leaves by
+ * The mode word says the privilege and, in U, the state of mstatus.FS, so those are decided here;
+ * what a bit of another register decides is tested in the unit. An illegal instruction leaves by
  * CPU_EXIT_ILLEGAL before anything has happened.
  *
  * A unit is left with CPU_EXIT_MODE after an instruction that changes the mode word or the address
@@ -16,6 +16,8 @@
 #include "target/riscv/trans.h"
 
 enum { CSR_SATP = 0x180 };
+
+#define FS_DIRTY (RV_MSTATUS_FS | RV_MSTATUS_SD)
 
 #define SYS(field) ((uint32_t)offsetof(struct riscv_cpu, sys.field))
 
@@ -71,10 +73,11 @@ static bool only_reads_f(const struct rv_insn *i)
     return i->row->translate == rv_trans_fstore || i->row->format == RV_FORMAT_FTOX;
 }
 
-void rv_trans_make_dirty(struct rv_trans *t)
+/* In U: FS becomes Dirty, and the unit ends before the instruction: those made for the new mode
+ * word have nothing to do. */
+static void make_dirty(struct rv_trans *t)
 {
-    uint64_t dirty = RV_MSTATUS_FS | RV_MSTATUS_SD;
-    ir_ref status = ir_bini(t->b, IR_or, load(t, SYS(mstatus)), (int64_t)dirty);
+    ir_ref status = ir_bini(t->b, IR_or, load(t, SYS(mstatus)), (int64_t)FS_DIRTY);
     uint64_t mode = t->mode & ~(uint64_t)RV_MODE_FS_CLEAN;
 
     ir_cpu_store(t->b, IR_M64, SYS(mstatus), status);
@@ -82,20 +85,47 @@ void rv_trans_make_dirty(struct rv_trans *t)
     ir_exit_loop(t->b, CPU_EXIT_MODE, t->pc);
 }
 
-bool rv_trans_fp_gate(struct rv_trans *t, const struct rv_insn *i)
+/* In S and M: the same by looking, once in a unit. */
+static void check_fs(struct rv_trans *t, const struct rv_insn *i, bool writes)
 {
-    if (!uses_f(i)) {
-        return false;
+    ir_ref status;
+
+    if (writes ? t->fs_dirty : t->fs_on) {
+        return;
     }
+    status = load(t, SYS(mstatus));
+    if (!t->fs_on) {
+        ir_ref fs = ir_bini(t->b, IR_and, status, (int64_t)RV_MSTATUS_FS);
+        rv_trans_illegal_if(t, i, IR_EQ, fs, ir_i64(t->b, 0));
+        t->fs_on = true;
+    }
+    if (writes) {
+        status = ir_bini(t->b, IR_or, status, (int64_t)FS_DIRTY);
+        ir_cpu_store(t->b, IR_M64, SYS(mstatus), status);
+        t->fs_dirty = true;
+    }
+}
+
+bool rv_trans_fs_gate(struct rv_trans *t, const struct rv_insn *i, bool writes)
+{
     if (t->mode & RV_MODE_FS_OFF) {
         rv_trans_illegal(t, i);
         return true;
     }
-    if (only_reads_f(i)) {
+    if (t->mode & RV_MODE_FS_CHECK) {
+        check_fs(t, i, writes);
         return false;
     }
-    rv_trans_make_dirty(t);
-    return true;
+    if (t->mode & RV_MODE_FS_CLEAN && writes) {
+        make_dirty(t);
+        return true;
+    }
+    return false;
+}
+
+bool rv_trans_fp_gate(struct rv_trans *t, const struct rv_insn *i)
+{
+    return uses_f(i) && rv_trans_fs_gate(t, i, !only_reads_f(i));
 }
 
 /* ---- cache blocks ---------------------------------------------------------------------------- */
@@ -236,22 +266,39 @@ static ir_ref combine(struct rv_trans *t, enum rv_csr_op op, ir_ref old, ir_ref 
     }
 }
 
+/* mstatus with SD as FS asks for it. */
+static ir_ref with_sd(struct rv_trans *t, ir_ref value)
+{
+    ir_ref low = ir_bini(t->b, IR_shl, value, 63 - RV_MSTATUS_FS_SHIFT);
+    ir_ref high = ir_bini(t->b, IR_shl, value, 62 - RV_MSTATUS_FS_SHIFT);
+    ir_ref sd = ir_bini(t->b, IR_and, ir_bin(t->b, IR_and, low, high), (int64_t)RV_MSTATUS_SD);
+
+    return ir_bin(t->b, IR_or, ir_bini(t->b, IR_and, value, (int64_t)~RV_MSTATUS_SD), sd);
+}
+
 /*
  * Stores a new mstatus. Where none of the bits in RV_MSTATUS_LOOK changes (enables count only when
- * they are set), that is all; else a helper makes the value legal and tells whether to leave.
+ * they are set), that is all; else a helper makes the value legal and tells whether to leave. FS
+ * alone needs no look: who can write mstatus does not have it in the mode word.
  */
 static ir_ref write_status(struct rv_trans *t, enum rv_csr_op op, ir_ref old, ir_ref operand,
                            uint64_t writes)
 {
-    ir_ref value = combine(t, op, old, operand, writes), zero = ir_i64(t->b, 0), changed;
-    uint64_t look = RV_MSTATUS_LOOK & writes;
+    ir_ref value, zero = ir_i64(t->b, 0), changed;
+    uint64_t look = RV_MSTATUS_LOOK & writes, may_change = writes;
     int64_t bits;
 
     if (op == RV_CSR_CLEAR) {
         look &= ~RV_MSTATUS_ENABLES;
     }
     if (op != RV_CSR_WRITE && ir_is_const(t->b, operand, &bits)) {
-        look &= (uint64_t)bits;
+        may_change &= (uint64_t)bits;
+        look &= may_change;
+    }
+    value = combine(t, op, old, operand, writes);
+    if (may_change & RV_MSTATUS_FS) {
+        value = with_sd(t, value);
+        t->fs_on = t->fs_dirty = false;
     }
     ir_cpu_store(t->b, IR_M64, SYS(mstatus), value);
     if (!look) {

@@ -19,6 +19,7 @@ struct rv_trans {
     uint64_t pc, next;           /* of this instruction, of the one behind it */
     uint64_t mode;               /* the mode word that the unit is for */
     bool go_on;                  /* a forward branch need not end the unit */
+    bool fs_on, fs_dirty;        /* with RV_MODE_FS_CHECK: this has been seen to earlier */
     /* A comparison that must raise no flag is compiled to frflags, flt or fle, fsflags. Reading the
      * host's flags waits for all arithmetic, so once must do: what the first two have done. */
     struct rv_quiet {
@@ -72,12 +73,14 @@ void rv_trans_misaligned_cause(struct rv_trans *t, unsigned cause);
 
 /* ---- full-system emulation, trans-priv.c ---- */
 
-/* For a mode word in which floating point is off or clean. True if the instruction is done with:
- * illegal, or to be executed again after FS was made dirty. */
+/*
+ * For a mode word with one of RV_MODE_FS: an instruction that uses floating-point state, and may
+ * change it if `writes`. True if it is done with: illegal, or to be executed again after FS was
+ * made Dirty.
+ */
+bool rv_trans_fs_gate(struct rv_trans *t, const struct rv_insn *i, bool writes);
+/* The same for any instruction; most do not use it. */
 bool rv_trans_fp_gate(struct rv_trans *t, const struct rv_insn *i);
-
-/* mstatus.FS becomes Dirty, and the unit ends before this instruction. */
-void rv_trans_make_dirty(struct rv_trans *t);
 
 /* Illegal unless the bits of menvcfg, and of senvcfg where it counts, allow the instruction. */
 void rv_trans_cbo_gate(struct rv_trans *t, const struct rv_insn *i, uint64_t bits);

@@ -46,8 +46,17 @@ static bool fetch_half(struct fetcher *f, uint64_t pc, uint16_t *half)
 /* Returns the length in bytes, or 0 with the address that can't be read in *fault. */
 static unsigned fetch_insn(struct fetcher *f, uint64_t pc, uint32_t *bits, uint64_t *fault)
 {
+    uint64_t offset = pc - f->start;
     uint16_t low, high;
 
+    if (f->count >= 4 && offset <= f->count - 4) {
+        memcpy(bits, f->bytes + offset, 4);
+        if (rv_length(*bits) == 2) {
+            *bits &= 0xffff;
+            return 2;
+        }
+        return 4;
+    }
     if (!fetch_half(f, pc, &low)) {
         *fault = pc;
         return 0;
@@ -134,7 +143,7 @@ void rv_translate(struct ir_builder *b, struct cpu_translate *request)
         t.go_on = request->long_units && request->insns < max;
         if (!rv_decode(&insn, bits, &cpu->ext)) {
             rv_trans_illegal(&t, &insn);
-        } else if (!(t.mode & (RV_MODE_FS_OFF | RV_MODE_FS_CLEAN)) ||
+        } else if (!(t.mode & RV_MODE_FS) ||
                    !rv_trans_fp_gate(&t, &insn)) {
             insn.row->translate(&t, &insn);
         }

@@ -19,7 +19,9 @@ void rv_mode_update(struct riscv_cpu *rv)
     uint64_t fs = rv->sys.mstatus & RV_MSTATUS_FS;
 
     mode |= (uint64_t)rv->sys.priv << RV_MODE_PRIV_SHIFT;
-    if (fs == 0) {
+    if (rv->sys.priv != RV_PRIV_U) {
+        mode |= RV_MODE_FS_CHECK;
+    } else if (fs == 0) {
         mode |= RV_MODE_FS_OFF;
     } else if (fs != RV_MSTATUS_FS) {
         mode |= RV_MODE_FS_CLEAN;
@@ -52,12 +54,12 @@ uint64_t rv_mip(struct riscv_cpu *rv)
     return rv_stimecmp_pending(rv) ? mip | RV_IRQ_BIT(RV_IRQ_STI) : mip;
 }
 
-/* mip where mie enables it: the clock is read only if that can matter. */
+/* mip where mie enables it. Whether the timer is due is told by its event, not by the clock. */
 static uint64_t enabled_mip(struct riscv_cpu *rv)
 {
     uint64_t mip = mip_without_clock(rv), timer = RV_IRQ_BIT(RV_IRQ_STI);
 
-    if (rv->sys.mie & timer && rv_stimecmp_pending(rv)) {
+    if (rv->sys.mie & timer && rv_stimer_interrupts(rv)) {
         mip |= timer;
     }
     return mip & rv->sys.mie;
@@ -110,7 +112,12 @@ bool rv_take_interrupt(struct cpu *cpu)
  * whatever ... global" enables and delegation say (wfi). */
 bool rv_has_work(struct cpu *cpu)
 {
-    return enabled_mip(riscv_cpu(cpu)) != 0;
+    struct riscv_cpu *rv = riscv_cpu(cpu);
+
+    if (rv_stimecmp_pending(rv)) {
+        atomic_store(&rv->sys.stimer_due, true); /* a wait may end before the event comes */
+    }
+    return enabled_mip(rv) != 0;
 }
 
 /* ---- traps ----------------------------------------------------------------------------------- */

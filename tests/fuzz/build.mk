@@ -7,4 +7,19 @@
 fuzz-targets += property
 fuzz-libs-property := util
 
+fuzz-targets += fw-cfg
+fuzz-libs-fw-cfg := hw mem util
+
+fuzz-targets += devices
+fuzz-libs-devices := hw mem util
+ifeq ($(CONFIG_GLIB),yes)
+fuzz-targets += pci virtio-mmio virtio-pci
+fuzz-libs-pci := hw io mem util
+fuzz-libs-virtio-mmio := hw io mem util
+fuzz-libs-virtio-pci := hw io mem util
+fuzz-syslibs-pci := $(GLIB_LIBS)
+fuzz-syslibs-virtio-mmio := $(GLIB_LIBS)
+fuzz-syslibs-virtio-pci := $(GLIB_LIBS)
+endif
+
 check-tests += tests/fuzz/run

@@ -6,4 +6,12 @@ unit-libs-io-chardev := io util
 unit-syslibs-io-chardev := $(GLIB_LIBS)
 unit-libs-io-chardev-stdio := io util
 unit-syslibs-io-chardev-stdio := $(GLIB_LIBS)
+unit-tests += io-net
+unit-libs-io-net := io util
+unit-syslibs-io-net := $(SLIRP_LIBS) $(GLIB_LIBS)
+ifeq ($(CONFIG_SLIRP),yes)
+unit-tests += io-net-user
+unit-libs-io-net-user := io util
+unit-syslibs-io-net-user := $(SLIRP_LIBS) $(GLIB_LIBS)
+endif
 endif

@@ -7,7 +7,6 @@
 #include "mem/dirty.h"
 #include "tests/unit/virtio-driver.h"
 
-#include <errno.h>
 #include <pthread.h>
 
 #define SLOT UINT64_C(0x10001000)
@@ -795,10 +794,9 @@ int main(void)
 
     struct hw_device *second = hw_device_create(&test_type, NULL);
 
-    tap_eq(hw_device_realize(second, &slot->bus.bus, false, error, sizeof(error)), (uint64_t)-EBUSY,
+    tap_ok(hw_device_realize(second, &slot->bus.bus, false, error, sizeof(error)) < 0 &&
+               strstr(error, "already"),
            "a slot takes one device");
-    tap_str(error, "virtio-rng-device: there is a device on this bus already: virtio-rng-device",
-            "and says so");
     hw_device_destroy(second);
     slot_end();
     test_io_thread();

@@ -4,4 +4,16 @@ ifeq ($(CONFIG_GLIB),yes)
 unit-tests += hw-virtio-ring
 unit-libs-hw-virtio-ring := hw io mem util
 unit-syslibs-hw-virtio-ring := $(GLIB_LIBS)
+
+unit-tests += hw-pci-core
+unit-libs-hw-pci-core := hw io mem util
+unit-syslibs-hw-pci-core := $(GLIB_LIBS)
+
+unit-tests += hw-virtio-pci
+unit-libs-hw-virtio-pci := hw io mem util
+unit-syslibs-hw-virtio-pci := $(GLIB_LIBS)
+
+unit-tests += hw-virtio-rng
+unit-libs-hw-virtio-rng := hw io mem util
+unit-syslibs-hw-virtio-rng := $(GLIB_LIBS)
 endif

@@ -59,9 +59,9 @@ static void report(void *opaque, ir_ref op, const char *text)
     tap_note("v%u: %s", op, text);
 }
 
-/* Runs the unit of one instruction (and an ebreak, to see whether it goes on). Returns the reason
- * for which the run loop is entered. */
-static unsigned run(uint32_t bits)
+/* Runs the unit of the code (and an ebreak, to see whether it goes on). Returns the reason for
+ * which the run loop is entered. */
+static unsigned run_code(unsigned length)
 {
     static const uint16_t ebreak = 0x9002;
     struct cpu_translate request = {
@@ -74,10 +74,8 @@ static unsigned run(uint32_t bits)
     };
     struct ir_builder b;
 
-    memcpy(code, &bits, 4);
-    code_length = rv_length(bits);
-    memcpy(code + code_length, &ebreak, 2);
-    code_length += 2;
+    memcpy(code + length, &ebreak, 2);
+    code_length = length + 2;
     ir_build_begin(&b, &unit, &options, riscv64_target_ops.ir, CODE);
     riscv64_target_ops.translate(&b, &request);
     bad_units += ir_verify(&unit, report, NULL) ? 1 : 0;
@@ -85,6 +83,12 @@ static unsigned run(uint32_t bits)
     interp_run(&unit, hart, &memory, &left);
     riscv64_target_ops.save_fpu(&hart->common);
     return left.op == IR_exit_loop ? left.reason : CPU_EXIT_NONE;
+}
+
+static unsigned run(uint32_t bits)
+{
+    memcpy(code, &bits, 4);
+    return run_code(rv_length(bits));
 }
 
 static bool is_illegal(uint32_t bits)
@@ -397,26 +401,34 @@ static void floating_point(void)
         {0x00215073, true, "fsrmi 2"},
     };
 
-    for (unsigned n = 0; n < sizeof(cases) / sizeof(cases[0]); n++) {
-        uint32_t bits = cases[n].bits;
+    for (unsigned n = 0; n < sizeof(cases) / sizeof(cases[0]) * 3; n++) {
+        uint32_t bits = cases[n / 3].bits;
+        enum rv_priv priv = (enum rv_priv)privs[n % 3];
         bool off, clean, dirty;
         unsigned reason;
 
         hart_create("rv64");
         hart->x[10] = hart->x[8] = HART_RAM;
+        hart->sys.priv = priv;
         hart_write(MSTATUS, 0);
         off = is_illegal(bits);
         hart_write(MSTATUS, UINT64_C(2) << 13);
         reason = run(bits);
         dirty = hart_read(MSTATUS) >> 63 && (hart_read(MSTATUS) & RV_MSTATUS_FS) == RV_MSTATUS_FS;
-        if (cases[n].dirties) {
-            clean = reason == CPU_EXIT_MODE && left.pc == CODE && dirty;
-            clean &= !(hart->common.mode & RV_MODE_FS_CLEAN) && run(bits) == CPU_EXIT_BREAKPOINT;
+        clean = dirty == cases[n / 3].dirties;
+        if (cases[n / 3].dirties && priv == RV_PRIV_U) { /* by a unit of another mode word */
+            clean &= reason == CPU_EXIT_MODE && left.pc == CODE;
+            clean &= !(hart->common.mode & RV_MODE_FS) && run(bits) == CPU_EXIT_BREAKPOINT;
         } else {
-            clean = reason == CPU_EXIT_BREAKPOINT && !dirty;
+            clean &= reason == CPU_EXIT_BREAKPOINT;
         }
-        tap_ok(off && clean, "%s: off %d, clean %d", cases[n].name, off, clean);
+        tap_ok(off && clean, "%s in %u: off %d, clean %d", cases[n / 3].name, priv, off, clean);
     }
+    hart_create("rv64");
+    memcpy(code, (uint32_t[]){0x02b50553, 0x30001073, 0x02b50553}, 12); /* csrw mstatus, zero */
+    hart_write(MSTATUS, RV_MSTATUS_FS);
+    tap_ok(run_code(12) == CPU_EXIT_ILLEGAL && left.pc == CODE + 8,
+           "a unit that switches FS off knows it");
     hart_create("rv64,f=off");
     hart_write(MSTATUS, RV_MSTATUS_FS);
     tap_ok(!(hart_read(MSTATUS) & RV_MSTATUS_FS) && is_illegal(0x00302573),

@@ -10,7 +10,7 @@
 #include "hw/core/lock.h"
 #include "hw/core/reset.h"
 #include "hw/core/runstate.h"
-#include "hw/virtio/transport.h"
+#include "hw/virtio/core.h"
 #include "tests/unit/tap.h"
 
 #include <pthread.h>
@@ -100,9 +100,9 @@ static inline void ring_make(struct ring *r, struct machine *m, unsigned n, unsi
 
     *r = (struct ring){
         .m = m, .size = size, .desc = base, .avail = base + 0x8000, .used = base + 0xa000};
-    for (uint64_t i = 0; i < 0x10000; i += 8) {
-        wr(m, base + i, 8, 0);
-    }
+    static const uint8_t zeros[0x10000];
+
+    (void)mem_access_write(&m->space, mem_gpa(base), zeros, sizeof(zeros), MEM_ATTRS_NONE);
 }
 
 static inline void ring_write_desc(struct machine *m, uint64_t table, unsigned n, uint64_t address,
@@ -164,6 +164,7 @@ struct test_device {
     bool refuse;                 /* refuses the driver's features */
     bool hold;                   /* keeps chains until stopped */
     bool push_on_stop;           /* then pushes them, else frees them */
+    bool light;                  /* looks at the ends of pieces only */
     _Atomic unsigned handled, popped, started, stopped, reset;
     pthread_t handler_thread;
     struct virtio_chain *held[TEST_HELD_MAX];
@@ -171,10 +172,32 @@ struct test_device {
     uint8_t config[TEST_CONFIG];
 };
 
+/* Reads and writes the first and the last byte of each piece. */
+static inline void test_touch(struct virtio_chain *chain)
+{
+    for (unsigned i = 0; i < chain->out_count + chain->in_count; i++) {
+        const struct iovec *iov =
+            i < chain->out_count ? &chain->out[i] : &chain->in[i - chain->out_count];
+        volatile uint8_t *first = iov->iov_base, *last = first + iov->iov_len - 1;
+        uint8_t a = *first, b = *last;
+
+        if (i >= chain->out_count) {
+            *first = a;
+            *last = b;
+        }
+    }
+}
+
 /* Writes the sum of the bytes read to each byte of `in`. */
 static inline void test_answer(struct virtio_chain *chain)
 {
     uint8_t sum = 0;
+
+    if (((struct test_device *)chain->queue->core->device)->light) {
+        test_touch(chain);
+        virtio_push(chain, (uint32_t)chain->in_size);
+        return;
+    }
 
     for (unsigned i = 0; i < chain->out_count; i++) {
         for (size_t n = 0; n < chain->out[i].iov_len; n++) {

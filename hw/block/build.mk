@@ -1,0 +1,3 @@
+# Flash memory.
+
+src-hw += hw/block/pflash-cfi01.c

@@ -1,0 +1,3 @@
+# What firmware is told.
+
+src-hw += hw/nvram/fw-cfg.c

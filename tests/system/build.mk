@@ -1,0 +1,1 @@
+check-tests += tests/system/run

@@ -1,0 +1,18 @@
+# Unit tests of machines and of the system emulator's options.
+ifeq ($(CONFIG_SYSTEM),yes)
+unit-tests += machine-loader machine-fdt
+unit-libs-machine-loader := hw mem util
+unit-syslibs-machine-loader := $(ZLIB_LIBS) $(ZSTD_LIBS)
+unit-libs-machine-fdt := hw mem util
+unit-syslibs-machine-fdt := $(FDT_LIBS)
+
+unit-tests += system-keyval system-setup
+unit-libs-system-keyval := system util
+unit-syslibs-system-keyval := $(JANSSON_LIBS)
+unit-libs-system-setup := system hw io mem util
+unit-syslibs-system-setup := $(SYSTEM_LIBS)
+
+ifneq ($(wildcard system/main-riscv64.c),)
+check-tests += tests/system-options/run tests/system-options/manual
+endif
+endif
