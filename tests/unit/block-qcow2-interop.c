@@ -38,10 +38,10 @@ static const struct variant variants[] = {
     {"preallocation=full", "preallocation=full", false, true, true, false},
     {"data file", "data_file=image.data", false, false, false, false},
     {"raw data file", "data_file=image.data,data_file_raw=on", false, false, false, false},
-    {"LUKS", "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10", false, true, false,
+    {"LUKS", "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=100", false, true, false,
      true},
     {"LUKS, cbc, essiv",
-     "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=10,encrypt.cipher-alg=aes-128,"
+     "encrypt.format=luks,encrypt.key-secret=s0,encrypt.iter-time=100,encrypt.cipher-alg=aes-128,"
      "encrypt.cipher-mode=cbc,encrypt.ivgen-alg=essiv,encrypt.ivgen-hash-alg=sha256,"
      "cluster_size=4k",
      false, true, false, true},
