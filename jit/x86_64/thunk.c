@@ -74,22 +74,15 @@ static void leave(struct thunks *t)
 }
 
 /* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the
- * run loop, with the reason if that is not 0. */
-static void resolve(struct thunks *t, const void *hook, uint32_t out, uint32_t reason)
+ * run loop. */
+static void resolve(struct thunks *t, const void *hook, uint32_t out)
 {
     struct x86_asm *a = &t->a;
-    uint32_t found;
-
     x86_lea(a, true, RDI, x86_mem(REG_STATE, -t->bias));
     x86_mov_imm(a, RAX, (int64_t)(uintptr_t)hook);
     x86_rr(a, 0xff, false, 2, RAX);
     x86_rr(a, 0x85, true, RAX, RAX);
-    found = x86_jcc(a, X86_NE);
-    if (reason) {
-        x86_store_imm(a, false, (int32_t)reason, state(t, t->layout->exit_reason));
-    }
-    x86_patch(a, x86_jmp(a), out);
-    x86_patch(a, found, a->size);
+    x86_patch(a, x86_jcc(a, X86_E), out);
     move_pins(t, false);
     x86_rr(a, 0xff, false, 4, RAX);
 }
@@ -176,12 +169,12 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     offset[JIT_THUNK_LINK] = a->size;
     move_pins(&t, true);
     x86_mov_rr(a, false, RSI, RAX);
-    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT]);
 
     offset[JIT_THUNK_CALL] = a->size;
     if (hooks->call) {
         move_pins(&t, true);
-        resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT], 0);
+        resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT]);
     }
 
     offset[JIT_THUNK_MISS] = a->size;
@@ -199,7 +192,7 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     move_pins(&t, true);
     x86_store(a, true, RAX, state(&t, hooks->pc_offset));
     x86_mov_rr(a, true, RSI, RAX);
-    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT]);
 
     offset[JIT_THUNK_SLOW] = a->size;
     if (layout->memory == JIT_MEM_TLB) {
