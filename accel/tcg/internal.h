@@ -183,7 +183,10 @@ extern struct tcg tcg;
 extern uint8_t *tcg_code_rx, *tcg_code_rw;
 /* 0 or -errno. anonymous: as perf needs it to look for names. */
 int tcg_buffer_init(size_t size, bool anonymous);
-uint32_t tcg_buffer_alloc(uint32_t size); /* 16-byte aligned; UINT32_MAX when full */
+/* Code starts with a cache line: where it would start in the middle of one, the host's branch
+ * predictor is at times half as good. */
+enum { TCG_CODE_ALIGN = 64 };
+uint32_t tcg_buffer_alloc(uint32_t size); /* aligned; UINT32_MAX when full */
 void tcg_buffer_reset(uint32_t keep);     /* all but the first `keep` bytes are free */
 uint32_t tcg_buffer_used(void);
 size_t tcg_buffer_size(void);

@@ -148,7 +148,8 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     struct thunks t = {
         .target = target, .layout = layout, .hooks = hooks, .bias = jit_x86_bias(target)};
     struct x86_asm *a = &t.a;
-    int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 4);
+    int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 1);
+    struct x86_mem entry = {.base = RDX, .index = RCX, .scale = 3};
 
     jit_x86_pins(target, t.pin);
     x86_reserve(a);
@@ -180,12 +181,12 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     offset[JIT_THUNK_MISS] = a->size;
     x86_load(a, true, RSP, state(&t, layout->host_sp));
     x86_mov_rr(a, false, RCX, RAX);
-    x86_shift_imm(a, SH_SHL, false, RCX, 3);
+    x86_load(a, true, RDX, state(&t, layout->jump_cache));
     x86_alu_imm(a, ALU_AND, false, RCX, mask);
-    x86_alu_rm(a, ALU_ADD, true, RCX, state(&t, layout->jump_cache));
-    x86_alu_rm(a, ALU_CMP, true, RAX, x86_mem(RCX, 0));
+    x86_alu_rm(a, ALU_CMP, true, RAX, entry);
     uint32_t miss = x86_jcc(a, X86_NE);
-    x86_rm(a, 0xff, false, 4, x86_mem(RCX, 8));
+    entry.disp = 8;
+    x86_rm(a, 0xff, false, 4, entry);
     x86_patch(a, miss, a->size);
 
     offset[JIT_THUNK_LOOKUP] = a->size;
