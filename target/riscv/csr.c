@@ -81,9 +81,16 @@ bool rv_status_write(struct riscv_cpu *rv, uint64_t old, uint64_t value)
     rv->sys.mstatus = value;
     rv_mode_update(rv);
     changed = old ^ value;
-    if (mode != rv->common.mode || changed & (RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV) ||
-        (value & RV_MSTATUS_MPRV && changed & RV_MSTATUS_MPP)) {
+    if (mode != rv->common.mode) {
         return true;
+    }
+    if (changed & (RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV) ||
+        (value & RV_MSTATUS_MPRV && changed & RV_MSTATUS_MPP)) {
+        if (!rv->sys.wiring.service->data_space_changed) {
+            return true;
+        }
+        /* kernels do this around each access to a user's memory */
+        rv->sys.wiring.service->data_space_changed(&rv->common);
     }
     return changed & value & RV_MSTATUS_ENABLES && rv_interrupt_pending(rv);
 }
