@@ -100,7 +100,7 @@ static int create_secret(struct object *object, struct keyval *list, const char 
 static int create_iothread(struct object *object, struct keyval *list, const char *type,
                            char *error, size_t error_size)
 {
-    static const char *const numbers[] = {"poll-max-ns", "poll-grow", "poll-shrink",
+    static const char *const numbers[] = {"poll-max-ns",   "poll-grow",       "poll-shrink",
                                           "aio-max-batch", "thread-pool-min", "thread-pool-max"};
     uint64_t ignored;
 

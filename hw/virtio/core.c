@@ -55,24 +55,38 @@ static void call(struct virtio_core *core, void (*fn)(struct virtio_core *core))
     }
 }
 
-static void kicked(void *opaque, unsigned events)
-{
-    struct virtio_queue *queue = opaque;
-    uint64_t count;
-    ssize_t n = read(queue->kick, &count, sizeof(count));
-
-    (void)n;
-    if (virtio_queue_is_ready(queue)) {
-        queue->core->handler(queue->core->device, queue);
-    }
-}
-
 static void kick(struct virtio_queue *queue)
 {
     uint64_t one = 1;
     ssize_t n = write(queue->kick, &one, sizeof(one));
 
     (void)n; /* a full counter wakes the loop, too */
+}
+
+/*
+ * A driver that adds chains as fast as they are taken keeps a handler busy for ever, and the loop
+ * and its lock with it. So a call of the handler takes so many chains at most, and is repeated
+ * after what else the loop has to do.
+ */
+static void kicked(void *opaque, unsigned events)
+{
+    struct virtio_queue *queue = opaque;
+    bool nested = queue->handling;
+    uint64_t count;
+    ssize_t n = read(queue->kick, &count, sizeof(count));
+
+    (void)n;
+    if (!virtio_queue_is_ready(queue)) {
+        return;
+    }
+    queue->handling = true;
+    queue->exhausted = false;
+    queue->budget = VIRTIO_HANDLER_BUDGET;
+    queue->core->handler(queue->core->device, queue);
+    queue->handling = nested;
+    if (queue->exhausted) {
+        kick(queue);
+    }
 }
 
 void virtio_core_kick(struct virtio_core *core)

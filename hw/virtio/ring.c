@@ -403,11 +403,21 @@ static bool find_available(struct virtio_queue *queue)
     return is_available(queue);
 }
 
+/* There are chains; has this call of the handler taken its share? It is called again, then. */
+static bool is_exhausted(struct virtio_queue *queue)
+{
+    if (queue->handling && !queue->budget) {
+        queue->exhausted = true;
+        return true;
+    }
+    return false;
+}
+
 struct virtio_chain *virtio_pop(struct virtio_queue *queue)
 {
     struct virtio_core *core = queue->core;
 
-    if (!works(core) || !usable(queue) || !find_available(queue)) {
+    if (!works(core) || !usable(queue) || !find_available(queue) || is_exhausted(queue)) {
         return NULL;
     }
     uint16_t head = __atomic_load_n(
@@ -438,6 +448,7 @@ struct virtio_chain *virtio_pop(struct virtio_queue *queue)
     queue->next_avail++;
     queue->in_use++;
     queue->taken++;
+    queue->budget -= queue->handling;
     return chain;
 }
 
@@ -527,7 +538,7 @@ bool virtio_want_notify(struct virtio_queue *queue, bool want)
     queue->quiet = !want;
     if (want) {
         arm(queue);
-        return is_available(queue);
+        return is_available(queue) && !is_exhausted(queue);
     }
     if (!virtio_has(queue->core->device, VIRTIO_F_EVENT_IDX)) {
         __atomic_store_n(&queue->used->flags, USED_NO_NOTIFY, __ATOMIC_RELAXED);

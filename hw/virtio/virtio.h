@@ -137,7 +137,10 @@ unsigned virtio_queue_index(const struct virtio_queue *queue);
 bool virtio_queue_is_ready(const struct virtio_queue *queue);
 
 /* On the queue's loop: */
-/* Takes the next chain: it is the caller's until pushed or virtio_unpop(). NULL: none. */
+/*
+ * Takes the next chain: it is the caller's until pushed or virtio_unpop(). NULL: none, or the
+ * handler has taken its share and will be called again soon.
+ */
 struct virtio_chain *virtio_pop(struct virtio_queue *queue);
 /*
  * Gives it back with `written` bytes written to `in`, which is marked dirty if that is not 0; not

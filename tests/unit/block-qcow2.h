@@ -20,7 +20,7 @@ static inline int qcow2_test_create(const char *path, uint64_t size, const char 
     struct block_create create = {
         .size = size, .backing_filename = backing, .backing_format = backing ? "qcow2" : NULL};
     void *object = calloc(1, driver->create_options_size);
-    char data[300];
+    char data[310];
     int err, fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0644);
 
     close(fd);

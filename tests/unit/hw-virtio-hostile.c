@@ -2,7 +2,7 @@
  * A driver that does everything wrong: each breaks the device, which says so, and works again after
  * a reset.
  */
-#include "tests/unit/virtio-slot.h"
+#include "tests/unit/virtio-mmio-driver.h"
 
 /* Expects that the device needs a reset, says so, and works after one. */
 static void expect_broken(const char *what)

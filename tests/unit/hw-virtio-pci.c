@@ -344,6 +344,7 @@ static void test_options(void)
     refuse("nonsense", "7", "virtio-rng-pci v0: ");
     refuse("vectors", "2049", "vectors=2049");
     refuse("packed", "on", "packed=on");
+    refuse("ats", "on", "ats=on");
 
     struct hw_device *d = plug("virtio-rng-pci", "hold", "on");
 

@@ -3,7 +3,7 @@
  * event indices, resets with requests under way, the stopping of the VM, saved state, I/O threads.
  */
 #include "mem/dirty.h"
-#include "tests/unit/virtio-slot.h"
+#include "tests/unit/virtio-mmio-driver.h"
 
 #include <pthread.h>
 
@@ -238,6 +238,36 @@ static void test_suppression(void)
     tap_eq(rd(&m, ring.used, 2), 0, "no flag");
     notify();
     tap_eq(ring_used_index(&ring), 1, "handled");
+}
+
+#define ENDLESS 5000
+
+/* A driver that offers the next chain as soon as it has one back. */
+static void offer_next(void)
+{
+    if (ring.index < ENDLESS) {
+        offer_pair(ring.index & 3, 1, 1);
+    }
+}
+
+static void test_fairness(uint64_t features, bool eager)
+{
+    unsigned rounds = 0;
+
+    drive(features, 8);
+    dev->answered = offer_next;
+    dev->eager = eager;
+    ring_set_used_event(&ring, ENDLESS);
+    offer_pair(0, 1, 1);
+    set_reg(0x50, 0);
+    while (loop_iterate(m.loop, false)) {
+        rounds++;
+    }
+    tap_ok(rounds >= ENDLESS / VIRTIO_HANDLER_BUDGET && rounds < ENDLESS,
+           "a driver that is never done leaves the loop to others (%u rounds)", rounds);
+    tap_ok(dev->popped == ENDLESS && ring_used_index(&ring) == ENDLESS, "and loses nothing");
+    dev->answered = NULL;
+    dev->eager = false;
 }
 
 static void test_reset_under_way(void)
@@ -542,6 +572,10 @@ int main(void)
     test_indirect();
     test_event_index();
     test_suppression();
+    test_fairness(F_BASE, false);
+    test_fairness(F_BASE | F_EVENT, false);
+    test_fairness(F_BASE, true);
+    test_fairness(F_BASE | F_EVENT, true);
     test_reset_under_way();
     test_run_state();
     test_saved_state();

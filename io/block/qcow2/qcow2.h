@@ -201,8 +201,8 @@ struct qcow2 {
     bool lazy;     /* reference counts are lazy */
     bool writable; /* the node is, and nothing speaks against it */
     bool show_snapshot;
-    bool active; /* between activate and inactivate */
-    bool broken; /* found corrupt while running: no more writes */
+    bool active;         /* between activate and inactivate */
+    _Atomic bool broken; /* found corrupt while running: no more writes */
     const struct qcow2_options *options;
     struct qcow2_options *own_options; /* of a node made by create(), without options */
 
@@ -359,6 +359,8 @@ void qcow2_unalloc(struct qcow2 *q, uint64_t offset, uint64_t size);
 void qcow2_free_later(struct qcow2 *q, uint64_t offset, uint64_t size, enum qcow2_free_kind kind);
 /* The same for what an L2 entry points to. lock held. */
 void qcow2_free_entry(struct qcow2 *q, uint64_t entry, enum qcow2_free_kind kind);
+/* Is it time to flush, so that what was freed can be used again? lock not held. */
+bool qcow2_many_frees(struct qcow2 *q);
 /* Takes down the counts of what is ready. alloc_lock held. */
 int qcow2_release_ready(struct qcow2 *q);
 int qcow2_free_list_add(struct qcow2_free_list *list, uint64_t cluster, uint64_t count,
