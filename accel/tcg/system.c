@@ -442,6 +442,7 @@ static const struct cpu_service_ops service = {
     .tlb_flush = tcg_tlb_flush,
     .tlb_flush_all = tlb_flush_all,
     .mode_changed = mode_changed,
+    .data_space_changed = tcg_tlb_select,
     .code_changed = code_changed,
     .code_fence = fence_code,
     .registers_fetch = registers_are_here,

@@ -54,9 +54,20 @@ void tcg_drop_at(struct cpu *cpu, uint64_t pc)
     lock_release(&tcg.lock);
 }
 
+static unsigned log_registers(const struct cpu *cpu, const struct cpu_register *r, unsigned column)
+{
+    for (; r->name; r++) {
+        uint64_t value = 0;
+
+        memcpy(&value, (const char *)cpu + r->offset, r->size < 8 ? r->size : 8);
+        log_printf("%-5s %016llx%s", r->name, (unsigned long long)value, ++column % 4 ? " " : "\n");
+    }
+    return column;
+}
+
 void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
 {
-    unsigned column = 0;
+    unsigned column;
 
     if (log_enabled(LOG_EXEC)) {
         log_printf("exec %#llx\n", (unsigned long long)pc);
@@ -64,11 +75,9 @@ void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
     if (!log_enabled(LOG_CPU)) {
         return;
     }
-    for (const struct cpu_register *r = cpu->ops->registers; r->name; r++) {
-        uint64_t value = 0;
-
-        memcpy(&value, (const char *)cpu + r->offset, r->size < 8 ? r->size : 8);
-        log_printf("%-5s %016llx%s", r->name, (unsigned long long)value, ++column % 4 ? " " : "\n");
+    column = log_registers(cpu, cpu->ops->registers, 0);
+    if (tcg.system) {
+        column = log_registers(cpu, cpu->ops->system_registers, column);
     }
     if (column % 4) {
         log_text("\n", 1);

@@ -9,6 +9,7 @@ const char *const block_preallocation_names[] = {"off", "metadata", "falloc", "f
 const struct block_driver *const block_drivers[] = {
     &block_file,
     &block_host_device,
+    &block_qcow2,
     &block_raw,
     &block_luks,
     &block_vmdk,

@@ -311,6 +311,13 @@ void x86_tlb_prepare(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_acces
 void x86_tlb_temps(struct x86_compiler *c, struct x86_tlb *tlb);
 struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, struct x86_mem guest);
 void x86_tlb_end(struct x86_compiler *c, struct x86_tlb *tlb);
+/* A helper that has a side effect may have made other translations the current ones. */
+static inline void x86_tlb_call(struct x86_compiler *c, const struct ir_helper *helper)
+{
+    if (helper->effects & IR_H_SIDE_EFFECT) {
+        c->page.reg = REG_NONE;
+    }
+}
 /* A register gets another content: nothing is remembered in it any more. */
 static inline void x86_tlb_lose(struct x86_compiler *c, int reg)
 {

@@ -7,6 +7,8 @@
  */
 #include "io/block/qcow2/qcow2.h"
 
+#include "io/block/crypto.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -41,11 +43,16 @@ const struct property qcow2_create_properties[] = {
            .help = "encrypt the image: luks"),
     OPTION(STRING, "encrypt.key-secret", key_secret,
            .help = "id of the secret with the passphrase"),
-    OPTION(STRING, "encrypt.cipher-alg", cipher_alg, .help = "name of encryption cipher algorithm"),
-    OPTION(STRING, "encrypt.cipher-mode", cipher_mode, .help = "name of encryption cipher mode"),
-    OPTION(STRING, "encrypt.ivgen-alg", ivgen_alg, .help = "name of IV generator algorithm"),
-    OPTION(STRING, "encrypt.ivgen-hash-alg", ivgen_hash_alg, .help = "name of IV generator hash"),
-    OPTION(STRING, "encrypt.hash-alg", hash_alg, .help = "name of encryption hash algorithm"),
+    OPTION(ENUM, "encrypt.cipher-alg", cipher_alg, .names = crypto_cipher_names,
+           .number = CRYPTO_AES_256, .help = "name of encryption cipher algorithm"),
+    OPTION(ENUM, "encrypt.cipher-mode", cipher_mode, .names = crypto_mode_names,
+           .number = CRYPTO_XTS, .help = "name of encryption cipher mode"),
+    OPTION(ENUM, "encrypt.ivgen-alg", ivgen_alg, .names = crypto_ivgen_names,
+           .number = CRYPTO_PLAIN64, .help = "name of IV generator algorithm"),
+    OPTION(ENUM, "encrypt.ivgen-hash-alg", ivgen_hash_alg, .names = crypto_hash_names,
+           .number = CRYPTO_SHA256, .help = "name of IV generator hash algorithm"),
+    OPTION(ENUM, "encrypt.hash-alg", hash_alg, .names = crypto_hash_names, .number = CRYPTO_SHA256,
+           .help = "name of encryption hash algorithm"),
     OPTION(U64, "encrypt.iter-time", iter_time, .help = "milliseconds to spend in PBKDF"),
     PROPERTY_END,
 };

@@ -550,7 +550,7 @@ int qcow2_write(struct block_node *node, uint64_t offset, const struct block_vec
     } else {
         err = qcow2_write_at(q, offset, vec);
     }
-    if (err == 0 && q->frees.clusters > QCOW2_FREES_MAX) {
+    if (err == 0 && qcow2_many_frees(q)) {
         err = qcow2_flush(node);
     }
     return err;

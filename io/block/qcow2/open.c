@@ -221,6 +221,9 @@ static unsigned overlap_mask(const struct qcow2_options *o)
         511u,
     };
 
+    if (o->repair) {
+        return 0; /* tables that lie upon each other are what is repaired */
+    }
     return (masks[o->overlap_check] | o->overlap_set) & ~(unsigned)o->overlap_clear;
 }
 

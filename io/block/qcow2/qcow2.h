@@ -63,7 +63,8 @@ struct qcow2_create_options {
     int compression, preallocation;
     int encrypt_format; /* index in qcow2_encrypt_names; 0: none */
     bool encryption;    /* the old name of AES */
-    char *key_secret, *cipher_alg, *cipher_mode, *ivgen_alg, *ivgen_hash_alg, *hash_alg;
+    char *key_secret;
+    int cipher_alg, cipher_mode, ivgen_alg, ivgen_hash_alg, hash_alg; /* as in crypto.h */
     uint64_t iter_time;
     char *data_file; /* the name to store */
 };
@@ -200,8 +201,8 @@ struct qcow2 {
     bool lazy;     /* reference counts are lazy */
     bool writable; /* the node is, and nothing speaks against it */
     bool show_snapshot;
-    bool active; /* between activate and inactivate */
-    bool broken; /* found corrupt while running: no more writes */
+    bool active;         /* between activate and inactivate */
+    _Atomic bool broken; /* found corrupt while running: no more writes */
     const struct qcow2_options *options;
     struct qcow2_options *own_options; /* of a node made by create(), without options */
 
@@ -358,6 +359,8 @@ void qcow2_unalloc(struct qcow2 *q, uint64_t offset, uint64_t size);
 void qcow2_free_later(struct qcow2 *q, uint64_t offset, uint64_t size, enum qcow2_free_kind kind);
 /* The same for what an L2 entry points to. lock held. */
 void qcow2_free_entry(struct qcow2 *q, uint64_t entry, enum qcow2_free_kind kind);
+/* Is it time to flush, so that what was freed can be used again? lock not held. */
+bool qcow2_many_frees(struct qcow2 *q);
 /* Takes down the counts of what is ready. alloc_lock held. */
 int qcow2_release_ready(struct qcow2 *q);
 int qcow2_free_list_add(struct qcow2_free_list *list, uint64_t cluster, uint64_t count,
@@ -516,7 +519,10 @@ uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from);
 
 int qcow2_check(struct block_node *node, unsigned fix, struct block_check *check);
 int qcow2_check_image(struct qcow2 *q, unsigned fix, struct block_check *check);
-/* Writes all reference counts anew. */
+/* Counts references and has qcow2_rebuild() write them. Quiesced, synced. */
+int qcow2_recount(struct qcow2 *q, unsigned order);
+/* Writes all reference counts anew, with entries of 1 << order bits. `counts` has everything but
+ * the present table and blocks. Quiesced, synced. -ERANGE: a count does not fit. */
 int qcow2_rebuild(struct qcow2 *q, struct qcow2_counts *counts, unsigned order);
 __attribute__((format(printf, 2, 3))) void qcow2_finding(struct block_check *check,
                                                          const char *format, ...);

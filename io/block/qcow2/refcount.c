@@ -587,6 +587,16 @@ void qcow2_free_later(struct qcow2 *q, uint64_t offset, uint64_t size, enum qcow
     (void)qcow2_free_list_add(&q->frees, first, qcow2_clusters(q, offset + size) - first, kind);
 }
 
+bool qcow2_many_frees(struct qcow2 *q)
+{
+    bool many;
+
+    pthread_mutex_lock(&q->lock);
+    many = q->frees.clusters > QCOW2_FREES_MAX;
+    pthread_mutex_unlock(&q->lock);
+    return many;
+}
+
 void qcow2_free_entry(struct qcow2 *q, uint64_t entry, enum qcow2_free_kind kind)
 {
     if (entry & QCOW2_COMPRESSED) {

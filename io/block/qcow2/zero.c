@@ -151,7 +151,7 @@ static int change_clusters(struct qcow2 *q, enum change change, uint64_t first, 
         qcow2_claim_remove(q, &claim);
         pthread_mutex_unlock(&q->lock);
         first += n;
-        if (err == 0 && q->frees.clusters > QCOW2_FREES_MAX) {
+        if (err == 0 && qcow2_many_frees(q)) {
             err = qcow2_flush(q->node);
         }
     }
