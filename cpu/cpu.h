@@ -109,8 +109,9 @@ struct cpu_target_ops {
     const struct cpu_system_ops *system; /* cpu/system.h; NULL: user mode only */
     size_t state_size;                   /* of the target's state, struct cpu included */
     uint32_t pc_offset;
-    const struct ir_target *ir;           /* globals and helpers */
-    const struct cpu_register *registers; /* for gdb and -d cpu; the last has no name */
+    const struct ir_target *ir;                  /* globals and helpers */
+    const struct cpu_register *registers;        /* for gdb and -d cpu; the last has no name */
+    const struct cpu_register *system_registers; /* those of full-system emulation beside them */
     /* Initial state of a freshly created, zeroed vCPU. */
     void (*reset)(struct cpu *cpu);
     /* Chooses the model, e.g. "rv64gc,zba=on". Returns 0 or -EINVAL with a one-line message in

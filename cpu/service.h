@@ -59,6 +59,10 @@ struct cpu_service_ops {
     /* The mode word has changed (privilege, paging, vector type): on the vCPU's thread; the unit is
      * ended by the caller. */
     void (*mode_changed)(struct cpu *cpu);
+    /* Data accesses are translated under another key from now on (cpu_system_ops.spaces), while
+     * mode word and fetches are as before. On the vCPU's thread, from a helper with a side effect:
+     * the unit need not be ended, as it must where this is NULL. */
+    void (*data_space_changed)(struct cpu *cpu);
 
     /* ---- translations of code ---- */
 

@@ -120,7 +120,8 @@ struct cpu_memory_ops {
     void *(*host)(struct cpu *cpu, uint64_t address, unsigned size, enum cpu_access access);
 };
 
-/* Set by the accelerator before vCPUs run; helpers are called with vCPUs of one accelerator only. */
+/* Set by the accelerator before vCPUs run; helpers are called with vCPUs of one accelerator only.
+ */
 extern const struct cpu_memory_ops *cpu_memory;
 
 #endif

@@ -1,7 +1,6 @@
 /*
- * Disks of the command line. A -drive is split into what the block layer wants to know (file,
- * format, cache and all that this file does not know), what the device wants to know (error
- * policies, whether writes are cached), and where the machine connects it.
+ * Disks of the command line. A -drive is split into where the machine connects it, what the device
+ * wants to know (error policies), and all the rest, which is the block layer's business.
  */
 #include "system/drives.h"
 
@@ -19,16 +18,6 @@ enum drive_interface { DRIVE_NONE, DRIVE_VIRTIO, DRIVE_PFLASH, DRIVE_MTD, DRIVE_
 
 static const char *const interface_names[] = {"none", "virtio", "pflash", "mtd", NULL};
 
-/* What -drive cache= means for the node and for the device. */
-static const struct {
-    const char *name;
-    bool direct, no_flush, write_through;
-} cache_modes[] = {
-    {"writeback", false, false, false},   {"none", true, false, false},
-    {"writethrough", false, false, true}, {"directsync", true, false, true},
-    {"unsafe", false, true, false},
-};
-
 struct drive {
     struct drive *next;
     char *id; /* NULL: of -blockdev, which has no interface either */
@@ -36,33 +25,9 @@ struct drive {
     enum drive_interface interface;
     unsigned unit;
     char *werror, *rerror;
-    bool write_through;
 };
 
 static struct drive *first, **last = &first;
-
-static int set_cache(struct drive *drive, struct keyval *list, char *error, size_t error_size)
-{
-    const char *mode = keyval_take(list, "cache");
-
-    for (unsigned i = 0; mode && i < sizeof(cache_modes) / sizeof(cache_modes[0]); i++) {
-        if (strcmp(cache_modes[i].name, mode) == 0) {
-            drive->write_through = cache_modes[i].write_through;
-            return keyval_add(list, "cache.direct", cache_modes[i].direct ? "on" : "off") ||
-                           keyval_add(list, "cache.no-flush",
-                                      cache_modes[i].no_flush ? "on" : "off")
-                       ? -ENOMEM
-                       : 0;
-        }
-    }
-    if (mode) {
-        snprintf(error, error_size,
-                 "-drive: cache=%s: expected writeback, none, writethrough, directsync or unsafe",
-                 mode);
-        return -EINVAL;
-    }
-    return 0;
-}
 
 /* The first unit of an interface that nobody has. */
 static unsigned free_unit(enum drive_interface interface)
@@ -202,13 +167,10 @@ static void free_drive(struct drive *drive)
 static int open_drive(struct drive *drive, struct keyval *list, const struct machine *machine,
                       bool all_snapshots, char *error, size_t error_size)
 {
-    bool readonly = false, snapshot = all_snapshots, copy_on_read = false;
+    bool readonly = false;
     const char *file;
     int err = set_place(drive, list, machine, error, error_size);
 
-    if (!err) {
-        err = set_cache(drive, list, error, error_size);
-    }
     if (!err) {
         err = check_policy(list, "werror", true, &drive->werror, error, error_size);
     }
@@ -219,15 +181,13 @@ static int open_drive(struct drive *drive, struct keyval *list, const struct mac
         return err;
     }
     if (keyval_take_bool(list, "readonly", &readonly, error, error_size) < 0 ||
-        keyval_take_bool(list, "read-only", &readonly, error, error_size) < 0 ||
-        keyval_take_bool(list, "snapshot", &snapshot, error, error_size) < 0 ||
-        keyval_take_bool(list, "copy-on-read", &copy_on_read, error, error_size) < 0) {
+        keyval_take_bool(list, "read-only", &readonly, error, error_size) < 0) {
         return -EINVAL;
     }
-    if (snapshot || copy_on_read) {
-        snprintf(error, error_size, "%s: %s=on: is not there yet", list->option,
-                 snapshot ? "snapshot" : "copy-on-read");
-        return -ENOTSUP;
+    if (all_snapshots && !keyval_get(list, "snapshot") && drive->interface != DRIVE_PFLASH &&
+        keyval_add(list, "snapshot", "on")) {
+        snprintf(error, error_size, "%s: out of memory", list->option);
+        return -ENOMEM;
     }
     err = name_drive(drive, list);
     file = keyval_take(list, "file");
@@ -381,7 +341,6 @@ int drives_complete_device(struct keyval *list, const struct hw_device_type *typ
         }
         if (add_missing(list, type, "werror", d->werror) ||
             add_missing(list, type, "rerror", d->rerror) ||
-            add_missing(list, type, "write-cache", d->write_through ? "off" : NULL) ||
             (strcmp(block_name(d->node), id) != 0 &&
              keyval_add(list, "drive", block_name(d->node)))) {
             snprintf(error, error_size, "-device: out of memory");

@@ -17,8 +17,8 @@ int drives_open(const struct system_options *options, struct machine *machine, c
 int drives_add_devices(struct machine *machine, char *error, size_t error_size);
 
 /*
- * What -drive says of a disk that belongs to the device: "drive", "write-cache", "werror" and
- * "rerror" are added to the device's list as far as its type has them and it does not say them
+ * What -drive says of a disk that belongs to the device: "drive", "werror" and "rerror" are
+ * added to the device's list as far as its type has them and it does not say them
  * itself.
  */
 int drives_complete_device(struct keyval *list, const struct hw_device_type *type, char *error,

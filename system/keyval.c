@@ -363,7 +363,7 @@ char *keyval_to_text(const struct keyval *list)
     for (unsigned i = 0; i < list->count; i++) {
         size += strlen(list->pairs[i].name) + 2 * strlen(list->pairs[i].value) + 2;
     }
-    text = to = malloc(size);
+    text = to = calloc(1, size);
     for (unsigned i = 0; text && i < list->count; i++) {
         const struct keyval_pair *pair = &list->pairs[i];
 

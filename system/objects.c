@@ -4,6 +4,9 @@
  */
 #include "system/objects.h"
 
+#include "io/block/block.h"
+#include "io/block/secret.h"
+#include "io/loop/thread.h"
 #include "mem/ram.h"
 #include "util/error.h"
 
@@ -15,7 +18,8 @@
 struct object {
     struct object *next;
     char *id;
-    struct mem_ram *memory; /* of memory-backend-... */
+    struct mem_ram *memory;     /* of memory-backend-... */
+    struct loop_thread *thread; /* of iothread */
 };
 
 struct object_type {
@@ -72,7 +76,45 @@ static int create_rng(struct object *object, struct keyval *list, const char *ty
                : 0;
 }
 
+/* Passwords are kept by the block layer, which is who asks for them. */
+static int create_secret(struct object *object, struct keyval *list, const char *type, char *error,
+                         size_t error_size)
+{
+    char *rest = keyval_to_text(list), *text = NULL;
+    int err = -ENOMEM;
+
+    if (rest && asprintf(&text, "id=%s%s%s", object->id, *rest ? "," : "", rest) >= 0) {
+        err = secret_add(text, error, error_size);
+        free(text);
+    } else {
+        snprintf(error, error_size, "-object secret: out of memory");
+    }
+    free(rest);
+    for (unsigned i = 0; i < list->count; i++) {
+        list->pairs[i].taken = true;
+    }
+    return err;
+}
+
+/* How long it polls is a matter of its own making. */
+static int create_iothread(struct object *object, struct keyval *list, const char *type,
+                           char *error, size_t error_size)
+{
+    static const char *const numbers[] = {"poll-max-ns",   "poll-grow",       "poll-shrink",
+                                          "aio-max-batch", "thread-pool-min", "thread-pool-max"};
+    uint64_t ignored;
+
+    for (unsigned i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        if (keyval_take_number(list, numbers[i], &ignored, error, error_size) < 0) {
+            return -EINVAL;
+        }
+    }
+    return loop_thread_create(&object->thread, object->id, error, error_size);
+}
+
 static const struct object_type types[] = {
+    {"iothread", "a thread for disks", create_iothread},
+    {"secret", "a password, for disks that are encrypted", create_secret},
     {"rng-random", "random numbers of the host's device", create_rng},
     {"rng-builtin", "random numbers of the host", create_rng},
     {"memory-backend-ram", "anonymous memory", create_memory},
@@ -112,6 +154,9 @@ static void free_object(struct object *object)
 {
     if (object->memory) {
         mem_ram_unref(object->memory);
+    }
+    if (object->thread) {
+        (void)loop_thread_destroy(object->thread, block_loop_gone);
     }
     free(object->id);
     free(object);
@@ -179,4 +224,14 @@ struct mem_ram *objects_memory(const char *id)
     struct object *object = find(id);
 
     return object ? object->memory : NULL;
+}
+
+void objects_destroy(void)
+{
+    while (first) {
+        struct object *next = first->next;
+
+        free_object(first);
+        first = next;
+    }
 }

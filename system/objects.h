@@ -10,4 +10,7 @@ int objects_create(const struct system_options *options, char *error, size_t err
 /* The memory of an object; no reference. NULL: there is no memory object of that id. */
 struct mem_ram *objects_memory(const char *id);
 
+/* At the end of the process, when devices are gone. */
+void objects_destroy(void);
+
 #endif

@@ -62,9 +62,23 @@ static void set_boot(struct system_options *o, const char *name, const char *val
     keyval_free(&list);
 }
 
+/* The guest's name, and the process's as others see it. */
 static void set_name(struct system_options *o, const char *name, const char *value)
 {
-    o->name = value;
+    struct keyval list;
+    char error[256];
+    bool threads;
+
+    options_keyval(&list, name, value, "guest");
+    (void)keyval_take(&list, "guest");
+    if (keyval_get(&list, "process")) {
+        o->process_name = strdup(keyval_take(&list, "process"));
+    }
+    if (keyval_take_bool(&list, "debug-threads", &threads, error, sizeof(error)) < 0 ||
+        keyval_finish(&list, error, sizeof(error))) {
+        error_fatal("%s", error);
+    }
+    keyval_free(&list);
 }
 
 static void set_uuid(struct system_options *o, const char *name, const char *value)
@@ -95,7 +109,7 @@ const struct option_row options_boot_rows[] = {
     {"dtb", "FILE", "device tree, in place of the machine's own", set_dtb},
     {"fw_cfg", "[name=]NAME,file=PATH", "a file for the firmware; or string=TEXT", set_fw_cfg},
     {"boot", "[order=]DRIVES", "taken and ignored: firmware chooses by itself", set_boot},
-    {"name", "TEXT", "the machine's name", set_name},
+    {"name", "TEXT[,process=NAME]", "the machine's name, and the process's", set_name},
     {"uuid", "UUID", "the machine's UUID", set_uuid},
     {"rtc", "base=utc|localtime|DATE", "what the real-time clock shows at start", set_rtc},
     {NULL, NULL, NULL, NULL},

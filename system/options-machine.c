@@ -24,14 +24,14 @@ static void list_machines(void)
 
 static void set_machine(struct system_options *o, const char *name, const char *value)
 {
-    struct keyval *lists = realloc(o->properties, (o->property_lists + 1) * sizeof(*lists));
-    struct keyval *list;
+    struct keyval *lists, *list;
     const char *type, *accel;
 
     if (options_is_help(value)) {
         list_machines();
         exit(0);
     }
+    lists = realloc(o->properties, (o->property_lists + 1) * sizeof(*lists));
     if (!lists) {
         error_fatal("out of memory");
     }

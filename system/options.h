@@ -48,7 +48,7 @@ struct system_options {
     /* start */
     const char *bios, *kernel, *initrd, *append, *dtb;
     struct option_list firmware_folders, fw_cfg;
-    const char *name, *uuid, *rtc;
+    const char *process_name, *uuid, *rtc;
     /* host ends */
     struct option_drive *drives;
     unsigned drive_count;

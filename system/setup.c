@@ -157,6 +157,24 @@ int setup_rtc(const char *text, int64_t *offset, char *error, size_t error_size)
     return err;
 }
 
+/* ---- -uuid ---- */
+
+void setup_uuid(const char *text, uint8_t uuid[16])
+{
+    unsigned digits = 0;
+
+    memset(uuid, 0, 16);
+    for (; text && *text && digits < 32; text++) {
+        static const char values[] = "0123456789abcdef";
+        const char *digit = strchr(values, tolower((unsigned char)*text));
+
+        if (digit) {
+            uuid[digits / 2] |= (uint8_t)((digit - values) << (digits % 2 ? 0 : 4));
+            digits++;
+        }
+    }
+}
+
 /* ---- -global ---- */
 
 /* "TYPE.PROP=VALUE", or driver=TYPE,property=PROP,value=VALUE. Texts live as long as the process.

@@ -12,6 +12,9 @@ int setup_smp(const char *text, unsigned max, struct machine_smp *smp, char *err
 /* -rtc: what is added to the host's clock, in nanoseconds. */
 int setup_rtc(const char *text, int64_t *offset, char *error, size_t error_size);
 
+/* -uuid, of which the form is right, as 16 bytes; NULL: zeros. */
+void setup_uuid(const char *text, uint8_t uuid[16]);
+
 /* -global, as a list that machines take: ends with a NULL type. */
 int setup_globals(const struct option_list *options, struct machine_default **list, char *error,
                   size_t error_size);

@@ -34,6 +34,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #define ERROR_SIZE 1024
 
@@ -192,6 +193,23 @@ static void connect_flash(struct session *s)
     }
 }
 
+/* What firmware is told of the machine as a whole. */
+static void tell_firmware(struct session *s)
+{
+    struct fw_cfg *fw = s->machine->fw_cfg;
+    uint8_t uuid[16];
+
+    if (!fw) {
+        return;
+    }
+    setup_uuid(s->options.uuid, uuid);
+    if (fw_cfg_add_bytes(fw, FW_CFG_UUID, uuid, sizeof(uuid)) ||
+        fw_cfg_add_number(fw, FW_CFG_NOGRAPHIC, s->options.nographic, 2) ||
+        fw_cfg_add_number(fw, FW_CFG_BOOT_MENU, 0, 2)) {
+        error_fatal("fw_cfg: out of memory");
+    }
+}
+
 static void add_devices(struct session *s)
 {
     const struct system_options *o = &s->options;
@@ -230,6 +248,9 @@ static void start_process(struct session *s)
             error_fatal("-D %s: %s", o->log_file, strerror(-err));
         }
     }
+    if (o->process_name) {
+        prctl(PR_SET_NAME, o->process_name);
+    }
     s->accel = accel_find(o->accel);
     if (!s->accel) {
         error_fatal("-accel %s: cannot be had here: expected tcg (-accel help)", o->accel);
@@ -263,6 +284,7 @@ static void construct(struct session *s)
     check(s, setup_memory(o, s->machine, s->error, sizeof(s->error)));
     check(s, setup_cpus(o, s->machine, s->accel, s->error, sizeof(s->error)));
     check(s, s->machine->type->init(s->machine, s->error, sizeof(s->error)));
+    tell_firmware(s);
     add_devices(s);
     err = s->machine->type->boot(s->machine, s->error, sizeof(s->error));
     check(s, err);
@@ -275,8 +297,11 @@ static void construct(struct session *s)
 static void destruct(struct session *s)
 {
     machine_remove_devices(s->machine);
+    objects_destroy();
     drives_close();
     net_destroy_all();
+    block_loop_gone(s->loop);
+    block_finish();
     chardev_destroy_all();
     daemon_end();
 }

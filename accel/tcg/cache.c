@@ -47,9 +47,10 @@ void tcg_cache_init(void)
     make_tables(FIRST_HASH_BITS);
 }
 
-static unsigned hash_of(uint64_t pc, uint64_t mode)
+/* `page`: of the unit in system mode, where one pc has many units; else 0. */
+static unsigned hash_of(uint64_t pc, uint64_t mode, uint64_t page)
 {
-    uint64_t h = (pc >> 1) * 0x9e3779b97f4a7c15u ^ mode * 0xc2b2ae3d27d4eb4fu;
+    uint64_t h = ((pc >> 1) ^ page << 24) * 0x9e3779b97f4a7c15u ^ mode * 0xc2b2ae3d27d4eb4fu;
     return h >> (64 - tcg.hash_bits);
 }
 
@@ -65,8 +66,8 @@ static unsigned page_hash(uint64_t page)
 
 struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode)
 {
-    struct tcg_unit *unit = tcg.hash[hash_of(where->pc, mode)];
     uint64_t first = page_number(where->host[0]), second = page_number(where->host[1]);
+    struct tcg_unit *unit = tcg.hash[hash_of(where->pc, mode, first)];
 
     while (unit && (unit->pc != where->pc || unit->mode != mode ||
                     (first && (unit->page[0] != first || unit->page[1] != second)))) {
@@ -96,7 +97,8 @@ static struct tcg_unit **next_in_page(struct tcg_unit *unit, uint64_t page)
 
 static void enter(struct tcg_unit *unit)
 {
-    struct tcg_unit **head = &tcg.hash[hash_of(unit->pc, unit->mode)];
+    struct tcg_unit **head =
+        &tcg.hash[hash_of(unit->pc, unit->mode, tcg.system ? unit->page[0] : 0)];
     unsigned first = page_hash(page_of(unit, 0));
 
     unit->hash_next = *head;
@@ -171,12 +173,16 @@ struct tcg_unit *tcg_unit_at(uint32_t offset)
     return NULL;
 }
 
-/* Another thread may be executing the jump: the displacement is aligned, so it sees the old or the
- * new one. */
+/* Another thread may be executing the jump: the displacement lies within eight aligned bytes, which
+ * are written at once, so it sees the old or the new one. */
 static void patch(uint32_t at, uint32_t to)
 {
+    uint64_t *word = (uint64_t *)(tcg_code_rw + (at & ~7u));
+    unsigned shift = 8 * (at & 7);
     uint32_t disp = to - (at + 4);
-    __atomic_store_n((uint32_t *)(tcg_code_rw + at), disp, __ATOMIC_RELEASE);
+
+    __atomic_store_n(word, (*word & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)disp << shift,
+                     __ATOMIC_RELEASE);
 }
 
 void tcg_link_locked(uint32_t number, struct tcg_unit *to)
@@ -197,7 +203,7 @@ void tcg_link_locked(uint32_t number, struct tcg_unit *to)
 
 static void unlink_hash(struct tcg_unit *unit)
 {
-    struct tcg_unit **p = &tcg.hash[hash_of(unit->pc, unit->mode)];
+    struct tcg_unit **p = &tcg.hash[hash_of(unit->pc, unit->mode, tcg.system ? unit->page[0] : 0)];
 
     tcg.live_units--;
     while (*p != unit) {

@@ -370,10 +370,12 @@ static const struct mem_ops flash_ops = {
 /* JEDEC JESD68 (CFI), and Intel's primary table behind it. */
 static void fill_cfi(struct pflash_cfi01 *flash, unsigned chips)
 {
+    static const uint8_t query[] = {'Q', 'R', 'Y'};
+    static const uint8_t primary[] = {'P', 'R', 'I', '1', '0'}; /* version 1.0 */
     uint8_t *cfi = flash->cfi;
     uint64_t chip_size = flash->size / chips, block = flash->sector_length / chips;
 
-    memcpy(cfi + 0x10, "QRY", 3);
+    memcpy(cfi + 0x10, query, sizeof(query));
     cfi[0x13] = 0x01; /* primary command set: Intel's */
     cfi[0x15] = 0x31; /* where its table is */
     cfi[0x1b] = 0x45; /* supply from 4.5 V */
@@ -392,7 +394,7 @@ static void fill_cfi(struct pflash_cfi01 *flash, unsigned chips)
     cfi[0x2e] = (uint8_t)((flash->num_blocks - 1) >> 8);
     cfi[0x2f] = (uint8_t)(block >> 8);
     cfi[0x30] = (uint8_t)(block >> 16);
-    memcpy(cfi + 0x31, "PRI10", 5);
+    memcpy(cfi + 0x31, primary, sizeof(primary));
     cfi[0x3f] = 0x01; /* a field of protection registers */
     flash->buffer_size = (1u << cfi[0x2a]) * chips;
 }

@@ -459,7 +459,7 @@ static void serial_unrealize(struct hw_device *device)
 
     mem_region_retire(&s->mmio, NULL, NULL);
     if (s->chr) {
-        chardev_attach(s->chr, NULL, NULL);
+        chardev_attach(s->chr, NULL, s);
     }
     s->clock->ops->timer_destroy(s->timeout_timer);
 }

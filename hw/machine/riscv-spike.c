@@ -7,7 +7,7 @@
  * first; otherwise they have a place of their own, which the device tree names.
  *
  *     0x00001000  boot ROM        0x02000000  CLINT
- *     0x01000000  tohost, fromhost, unless the program has them      0x80000000  RAM
+ *     0x01000000  fromhost, tohost, unless the program has them      0x80000000  RAM
  */
 #include "hw/machine/riscv-boot.h"
 
@@ -111,8 +111,8 @@ static void place_htif(struct riscv_spike *spike)
         !find_symbols(spike, "-bios", path) && !find_symbols(spike, "-kernel", machine->kernel);
     free(path);
     if (spike->own_htif) {
-        spike->tohost = SPIKE_HTIF;
-        spike->fromhost = SPIKE_HTIF + 8;
+        spike->fromhost = SPIKE_HTIF;
+        spike->tohost = SPIKE_HTIF + 8;
     }
 }
 

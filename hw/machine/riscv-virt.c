@@ -17,6 +17,7 @@
 #include "hw/pci/gpex.h"
 #include "hw/rtc/goldfish-rtc.h"
 #include "hw/virtio/mmio.h"
+#include "target/riscv/cpu.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -58,6 +59,37 @@ static int place(struct riscv_virt *virt, struct hw_device *device, struct mem_r
     return err ? err : mem_region_add(&virt->machine.root, base, mmio, 0);
 }
 
+/*
+ * The supervisor's software interrupt is an edge that sets a bit in the hart's mip, where software
+ * clears it (ACLINT, chapter 4): no line that could be looked at later.
+ */
+static void set_ssip(struct cpu *cpu, void *unused)
+{
+    riscv_cpu(cpu)->sys.mip |= UINT64_C(1) << RISCV_LINE_SSIP;
+}
+
+static void ssip_edge(void *opaque, unsigned n, bool level)
+{
+    struct cpu *cpu = opaque;
+
+    if (level) {
+        cpu->ops->system->system(cpu)->service->run_on(cpu, set_ssip, NULL);
+    }
+}
+
+static int make_ssip_inputs(struct riscv_virt *virt, char *error, size_t error_size)
+{
+    virt->ssip = calloc(virt->machine.smp.cpus, sizeof(*virt->ssip));
+    if (!virt->ssip) {
+        return no_memory(error, error_size);
+    }
+    for (unsigned hart = 0; hart < virt->machine.smp.cpus; hart++) {
+        virt->ssip[hart] =
+            (struct hw_irq_input){.handler = ssip_edge, .opaque = virt->machine.cpus[hart]};
+    }
+    return 0;
+}
+
 /* Software interrupts of one mode. */
 static int add_swi(struct riscv_virt *virt, uint64_t base, bool sswi, char *error,
                    size_t error_size)
@@ -74,8 +106,8 @@ static int add_swi(struct riscv_virt *virt, uint64_t base, bool sswi, char *erro
     swi->sswi = sswi;
     err = place(virt, &swi->device, &swi->mmio, base, error, error_size);
     for (unsigned hart = 0; hart < machine->smp.cpus && !err; hart++) {
-        hw_irq_connect(&swi->out[hart],
-                       machine_cpu_input(machine, hart, sswi ? RISCV_LINE_SSIP : RISCV_LINE_MSIP));
+        hw_irq_connect(&swi->out[hart], sswi ? &virt->ssip[hart]
+                                             : machine_cpu_input(machine, hart, RISCV_LINE_MSIP));
     }
     return err;
 }
@@ -106,7 +138,7 @@ static int add_plic(struct riscv_virt *virt, char *error, size_t error_size)
     struct machine *machine = &virt->machine;
     struct plic *plic =
         (struct plic *)machine_new_device(machine, &plic_type, NULL, error, error_size);
-    char *harts = malloc((size_t)machine->smp.cpus * 3);
+    char *harts = malloc((size_t)machine->smp.cpus * 3 + 1);
     int err;
 
     if (!plic || !harts) {
@@ -114,7 +146,7 @@ static int add_plic(struct riscv_virt *virt, char *error, size_t error_size)
         return plic ? no_memory(error, error_size) : -EINVAL;
     }
     for (unsigned hart = 0; hart < machine->smp.cpus; hart++) {
-        memcpy(harts + (size_t)hart * 3, hart + 1 < machine->smp.cpus ? "MS," : "MS", 3);
+        strcpy(harts + (size_t)hart * 3, hart + 1 < machine->smp.cpus ? "MS," : "MS");
     }
     err = hw_device_set(&plic->device, "hart-config", harts, error, error_size);
     free(harts);
@@ -317,6 +349,9 @@ static int virt_init(struct machine *machine, char *error, size_t error_size)
     }
     if (!err) {
         err = add_timer(virt, error, error_size);
+    }
+    if (!err && virt->aclint) {
+        err = make_ssip_inputs(virt, error, error_size);
     }
     if (!err && virt->aclint) {
         err = add_swi(virt, VIRT_SSWI, true, error, error_size);

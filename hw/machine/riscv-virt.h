@@ -60,6 +60,7 @@ struct riscv_virt {
     char *pflash[2];
     /* parts */
     struct plic *plic;
+    struct hw_irq_input *ssip; /* of each hart, with aclint=on */
     uint64_t pci64_base;
     struct riscv_boot boot;
 };

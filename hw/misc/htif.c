@@ -240,7 +240,7 @@ static void htif_unrealize(struct hw_device *device)
     mem_region_retire(&htif->tohost, NULL, NULL);
     mem_region_retire(&htif->fromhost, NULL, NULL);
     if (htif->chr) {
-        chardev_attach(htif->chr, NULL, NULL);
+        chardev_attach(htif->chr, NULL, htif);
     }
 }
 

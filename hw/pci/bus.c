@@ -16,11 +16,14 @@ static int fail(const struct pci_function *function, const char *what, char *err
     return -EINVAL;
 }
 
-/* A hexadecimal number without sign or prefix, at most `max`; where it ends. NULL: it is none. */
+/* A hexadecimal number, with or without 0x, at most `max`; where it ends. NULL: it is none. */
 static const char *parse_hex(const char *text, unsigned max, unsigned *value)
 {
     static const char digits[] = "0123456789abcdef";
-    const char *at = text;
+    const char *at;
+
+    text += text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 2 : 0;
+    at = text;
 
     *value = 0;
     for (; *at; at++) {
@@ -41,9 +44,6 @@ static bool parse_addr(const char *text, uint8_t *devfn)
 {
     unsigned slot, fn = 0;
 
-    if (text[0] == '0' && (text[1] == 'x' || text[1] == 'X')) {
-        text += 2;
-    }
     text = parse_hex(text, SLOTS - 1, &slot);
     if (text && *text == '.') {
         text = parse_hex(text + 1, 7, &fn);

@@ -23,6 +23,7 @@ struct root_port {
     struct pci_function pci; /* first */
     /* properties */
     uint32_t chassis, slot, port;
+    bool hotplug;
     /* behind it */
     struct pci_bus secondary;
     struct mem_region memory, io;
@@ -182,6 +183,8 @@ static const struct property properties[] = {
              .help = "number of the chassis; accepted"),
     PROPERTY(U32, "slot", struct root_port, slot, .max = 0x1fff,
              .help = "number of the slot; accepted"),
+    PROPERTY(BOOL, "hotplug", struct root_port, hotplug, .number = 1,
+             .help = "functions may come and go; accepted, they do not"),
     PROPERTY(U32, "port", struct root_port, port, .max = 255, .help = "number of the port"),
     PROPERTY_END,
 };

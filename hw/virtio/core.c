@@ -55,24 +55,38 @@ static void call(struct virtio_core *core, void (*fn)(struct virtio_core *core))
     }
 }
 
-static void kicked(void *opaque, unsigned events)
-{
-    struct virtio_queue *queue = opaque;
-    uint64_t count;
-    ssize_t n = read(queue->kick, &count, sizeof(count));
-
-    (void)n;
-    if (virtio_queue_is_ready(queue)) {
-        queue->core->handler(queue->core->device, queue);
-    }
-}
-
 static void kick(struct virtio_queue *queue)
 {
     uint64_t one = 1;
     ssize_t n = write(queue->kick, &one, sizeof(one));
 
     (void)n; /* a full counter wakes the loop, too */
+}
+
+/*
+ * A driver that adds chains as fast as they are taken keeps a handler busy for ever, and the loop
+ * and its lock with it. So a call of the handler takes so many chains at most, and is repeated
+ * after what else the loop has to do.
+ */
+static void kicked(void *opaque, unsigned events)
+{
+    struct virtio_queue *queue = opaque;
+    bool nested = queue->handling;
+    uint64_t count;
+    ssize_t n = read(queue->kick, &count, sizeof(count));
+
+    (void)n;
+    if (!virtio_queue_is_ready(queue)) {
+        return;
+    }
+    queue->handling = true;
+    queue->exhausted = false;
+    queue->budget = VIRTIO_HANDLER_BUDGET;
+    queue->core->handler(queue->core->device, queue);
+    queue->handling = nested;
+    if (queue->exhausted) {
+        kick(queue);
+    }
 }
 
 void virtio_core_kick(struct virtio_core *core)
@@ -141,6 +155,22 @@ void virtio_broken(struct virtio_device *device, const char *why)
 
 /* ---- start, stop, reset ---------------------------------------------------------------------- */
 
+void virtio_queue_publish(struct virtio_queue *queue, const struct virtio_ring_setup *setup)
+{
+    struct virtio_core *core = queue->core;
+
+    lock_acquire(&core->lock);
+    uint32_t round = atomic_load(&queue->round);
+
+    if (setup) {
+        queue->published = *setup;
+    }
+    /* The next odd number, or the next even one. */
+    atomic_store(&queue->round, setup ? (round + 1) | 1 : (round + 2) & ~1u);
+    queue->registers.ready = setup != NULL;
+    lock_release(&core->lock);
+}
+
 static void call_start(struct virtio_core *core)
 {
     if (core->device->ops->start) {
@@ -194,6 +224,15 @@ static void reset_device(struct virtio_core *core)
 static void finish_reset(struct virtio_core *core)
 {
     reset_device(core);
+    /* Queues that are ready again get one more round: a handler on an I/O thread may have seen the
+     * first one before it stopped. */
+    for (unsigned i = 0; i < core->queue_count; i++) {
+        struct virtio_ring_setup setup = core->queues[i].published;
+
+        if (core->queues[i].registers.ready) {
+            virtio_queue_publish(&core->queues[i], &setup);
+        }
+    }
     core->resetting = false;
     /* The driver has gone on without waiting, and believes that its features were accepted. */
     if (atomic_load(&core->status) & VIRTIO_STATUS_FEATURES_OK && !accept_features(core)) {
@@ -247,22 +286,6 @@ static void runstate_changed(struct hw_runstate_listener *listener, bool runs,
 
     core->vm_runs = runs;
     virtio_core_update(core);
-}
-
-void virtio_queue_publish(struct virtio_queue *queue, const struct virtio_ring_setup *setup)
-{
-    struct virtio_core *core = queue->core;
-
-    lock_acquire(&core->lock);
-    uint32_t round = atomic_load(&queue->round);
-
-    if (setup) {
-        queue->published = *setup;
-    }
-    /* The next odd number, or the next even one. */
-    atomic_store(&queue->round, setup ? (round + 1) | 1 : (round + 2) & ~1u);
-    queue->registers.ready = setup != NULL;
-    lock_release(&core->lock);
 }
 
 static void reset_registers(struct virtio_core *core)
@@ -531,10 +554,14 @@ static bool make_queues(struct virtio_core *core, unsigned size)
     return ok;
 }
 
+const char *const virtio_on_off[] = {"on", "off", NULL};
+const char *const virtio_off[] = {"off", NULL};
+
 static uint64_t offer(struct virtio_device *device, const struct virtio_bus *bus)
 {
-    return device->ops->features(device) | UINT64_C(1) << VIRTIO_F_INDIRECT_DESC |
-           UINT64_C(1) << VIRTIO_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_VERSION_1 |
+    return device->ops->features(device) |
+           (uint64_t)!device->indirect_desc << VIRTIO_F_INDIRECT_DESC |
+           (uint64_t)!device->event_idx << VIRTIO_F_EVENT_IDX | UINT64_C(1) << VIRTIO_F_VERSION_1 |
            (uint64_t)bus->access_platform << VIRTIO_F_ACCESS_PLATFORM;
 }
 

@@ -12,6 +12,9 @@
 
 #include <semaphore.h>
 
+/* Chains that one call of a handler takes at most. */
+#define VIRTIO_HANDLER_BUDGET 1024
+
 /* The areas of a split ring, clause 2.7, as they lie in guest memory. */
 struct virtio_ring_desc {
     uint64_t address;
@@ -65,6 +68,9 @@ struct virtio_queue {
     unsigned in_use;     /* chains of this round that devices have */
     unsigned taken;      /* chains of any round that devices have */
     bool quiet;          /* the device wants no notifications */
+    bool handling;       /* inside of the handler, which may take ... */
+    unsigned budget;     /* ... so many chains */
+    bool exhausted;      /* and has wanted more */
     struct virtio_chain *spare;
 };
 

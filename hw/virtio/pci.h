@@ -18,7 +18,7 @@ struct virtio_pci {
     struct virtio_bus bus;   /* "virtio-bus" */
     /* properties */
     uint32_t vectors; /* of MSI-X; VIRTIO_PCI_VECTORS_AUTO: one for each queue and one more */
-    int disable_legacy;
+    int disable_legacy, ats, page_per_queue;
     bool disable_modern, iommu_platform;
     /* registers */
     struct mem_region bar, parts[VIRTIO_PCI_PARTS], msix_bar;

@@ -403,11 +403,21 @@ static bool find_available(struct virtio_queue *queue)
     return is_available(queue);
 }
 
+/* There are chains; has this call of the handler taken its share? It is called again, then. */
+static bool is_exhausted(struct virtio_queue *queue)
+{
+    if (queue->handling && !queue->budget) {
+        queue->exhausted = true;
+        return true;
+    }
+    return false;
+}
+
 struct virtio_chain *virtio_pop(struct virtio_queue *queue)
 {
     struct virtio_core *core = queue->core;
 
-    if (!works(core) || !usable(queue) || !find_available(queue)) {
+    if (!works(core) || !usable(queue) || !find_available(queue) || is_exhausted(queue)) {
         return NULL;
     }
     uint16_t head = __atomic_load_n(
@@ -438,6 +448,7 @@ struct virtio_chain *virtio_pop(struct virtio_queue *queue)
     queue->next_avail++;
     queue->in_use++;
     queue->taken++;
+    queue->budget -= queue->handling;
     return chain;
 }
 
@@ -448,6 +459,15 @@ static void mark_written(struct virtio_chain *chain)
     }
 }
 
+/*
+ * Has the queue not been reset since? What is given back must not bring the ring of a later round
+ * in: whether that may be used, and with which features, is known only when queues run.
+ */
+static bool is_current(const struct virtio_queue *queue, uint32_t round)
+{
+    return round & 1 && atomic_load_explicit(&queue->round, memory_order_acquire) == round;
+}
+
 void virtio_push(struct virtio_chain *chain, uint32_t written)
 {
     struct virtio_queue *queue = chain->queue;
@@ -455,7 +475,7 @@ void virtio_push(struct virtio_chain *chain, uint32_t written)
     if (written) {
         mark_written(chain);
     }
-    if (usable(queue) && chain->round == queue->seen) {
+    if (is_current(queue, chain->round) && usable(queue)) {
         unsigned n = (uint16_t)(queue->next_used + queue->pushed) & (queue->setup.size - 1);
 
         __atomic_store_n(&queue->used->ring[n].head, chain->head, __ATOMIC_RELAXED);
@@ -480,7 +500,7 @@ void virtio_flush(struct virtio_queue *queue)
 {
     uint16_t before = queue->next_used;
 
-    if (!queue->pushed || !usable(queue) || !queue->pushed) {
+    if (!queue->pushed || !is_current(queue, queue->seen) || !usable(queue)) {
         queue->pushed = 0;
         return;
     }
@@ -518,7 +538,7 @@ bool virtio_want_notify(struct virtio_queue *queue, bool want)
     queue->quiet = !want;
     if (want) {
         arm(queue);
-        return is_available(queue);
+        return is_available(queue) && !is_exhausted(queue);
     }
     if (!virtio_has(queue->core->device, VIRTIO_F_EVENT_IDX)) {
         __atomic_store_n(&queue->used->flags, USED_NO_NOTIFY, __ATOMIC_RELAXED);

@@ -142,6 +142,7 @@ static const struct state_table state = {
     .name = "virtio-rng", .version = 1, .min_version = 1, .fields = fields, .post_load = post_load};
 
 static const struct property properties[] = {
+    VIRTIO_PROPERTIES,
     PROPERTY(STRING, "rng", struct virtio_rng, source,
              .help = "id of a source; accepted, all are the host's random numbers"),
     PROPERTY(U64, "max-bytes", struct virtio_rng, max_bytes, .number = INT64_MAX, .min = 1,

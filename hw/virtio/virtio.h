@@ -85,10 +85,21 @@ struct virtio_saved {
 struct virtio_device {
     struct hw_device device; /* first */
     const struct virtio_device_ops *ops;
-    struct virtio_core *core;  /* rings and status; hw/virtio/core.c */
-    uint64_t accepted;         /* features in use */
-    struct virtio_saved saved; /* private */
+    struct virtio_core *core;             /* rings and status; hw/virtio/core.c */
+    uint64_t accepted;                    /* features in use */
+    int event_idx, indirect_desc, packed; /* properties; 0: as usual */
+    struct virtio_saved saved;            /* private */
 };
+
+/* Properties that every device has; goes into its table. */
+#define VIRTIO_PROPERTIES                                                                \
+    PROPERTY(ENUM, "event_idx", struct virtio_device, event_idx, .names = virtio_on_off, \
+             .help = "offer VIRTIO_F_EVENT_IDX"),                                        \
+        PROPERTY(ENUM, "indirect_desc", struct virtio_device, indirect_desc,             \
+                 .names = virtio_on_off, .help = "offer VIRTIO_F_INDIRECT_DESC"),        \
+        PROPERTY(ENUM, "packed", struct virtio_device, packed, .names = virtio_off,      \
+                 .help = "packed rings; must be off")
+extern const char *const virtio_on_off[], *const virtio_off[];
 
 /* Rings and status: STATE(STRUCT, "virtio", struct virtio_blk, virtio, .table = &virtio_state). */
 extern const struct state_table virtio_state;
@@ -126,7 +137,10 @@ unsigned virtio_queue_index(const struct virtio_queue *queue);
 bool virtio_queue_is_ready(const struct virtio_queue *queue);
 
 /* On the queue's loop: */
-/* Takes the next chain: it is the caller's until pushed or virtio_unpop(). NULL: none. */
+/*
+ * Takes the next chain: it is the caller's until pushed or virtio_unpop(). NULL: none, or the
+ * handler has taken its share and will be called again soon.
+ */
 struct virtio_chain *virtio_pop(struct virtio_queue *queue);
 /*
  * Gives it back with `written` bytes written to `in`, which is marked dirty if that is not 0; not

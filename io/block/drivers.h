@@ -11,9 +11,14 @@ extern const struct block_driver block_host_device;
 extern const struct block_driver block_luks;
 extern const struct block_driver block_null_aio;
 extern const struct block_driver block_null_co;
+extern const struct block_driver block_parallels;
 extern const struct block_driver block_qcow2;
 extern const struct block_driver block_raw;
 extern const struct block_driver block_record;
 extern const struct block_driver block_throttle;
+extern const struct block_driver block_vdi;
+extern const struct block_driver block_vhdx;
+extern const struct block_driver block_vmdk;
+extern const struct block_driver block_vpc;
 
 #endif

@@ -623,8 +623,10 @@ int block_status_above(struct block_node *node, const struct block_node *base, u
 
 int block_get_info(struct block_node *node, struct block_info *info)
 {
-    while (!node->driver->info && below(node)) {
-        node = below(node);
+    struct block_node *child;
+
+    while (!node->driver->info && (child = below(node))) {
+        node = child;
     }
     *info = (struct block_info){.allocated = UINT64_MAX};
     if (node->driver->info) {

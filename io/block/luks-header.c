@@ -360,6 +360,14 @@ static int make_uuid(char *uuid)
     return err;
 }
 
+/* Text in a field that is zeros: the field needs no end if the text fills it. */
+static void put_text(uint8_t *at, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size && text[i]; i++) {
+        at[i] = (uint8_t)text[i];
+    }
+}
+
 static void serialise(const struct header *h, uint8_t *raw)
 {
     const struct crypto_spec *spec = &h->info.spec;
@@ -367,8 +375,8 @@ static void serialise(const struct header *h, uint8_t *raw)
 
     memset(raw, 0, HEADER_SIZE);
     memcpy(raw, "LUKS\xba\xbe\0\1", 8);
-    memcpy(raw + 8, crypto_cipher_names[spec->cipher],
-           strcspn(crypto_cipher_names[spec->cipher], "-"));
+    put_text(raw + 8, crypto_cipher_names[spec->cipher],
+             strcspn(crypto_cipher_names[spec->cipher], "-"));
     if (spec->mode == CRYPTO_ECB) {
         snprintf(text, sizeof(text), "ecb");
     } else if (spec->ivgen == CRYPTO_ESSIV) {
@@ -378,14 +386,14 @@ static void serialise(const struct header *h, uint8_t *raw)
         snprintf(text, sizeof(text), "%s-%s", crypto_mode_names[spec->mode],
                  crypto_ivgen_names[spec->ivgen]);
     }
-    memcpy(raw + 40, text, strnlen(text, 32));
-    memcpy(raw + 72, crypto_hash_names[h->info.hash], strlen(crypto_hash_names[h->info.hash]));
+    put_text(raw + 40, text, 32);
+    put_text(raw + 72, crypto_hash_names[h->info.hash], 32);
     put32(raw + 104, (uint32_t)(h->info.payload_offset / CRYPTO_SECTOR));
     put32(raw + 108, (uint32_t)crypto_key_size(spec));
     memcpy(raw + 112, h->digest, DIGEST_SIZE);
     memcpy(raw + 132, h->digest_salt, SALT_SIZE);
     put32(raw + 164, h->info.master_iterations);
-    memcpy(raw + 168, h->info.uuid, 40);
+    put_text(raw + 168, h->info.uuid, 40);
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         uint8_t *at = raw + 208 + i * SLOT_SIZE;
         const struct luks_slot *slot = &h->info.slot[i];

@@ -113,7 +113,7 @@ static int decrypt(uint8_t *data, size_t *size, const char *keyid, const char *i
     if (!iv_text || iv_size >= sizeof(iv)) {
         iv_size = 0;
     } else {
-        memcpy(iv, iv_text, iv_size);
+        memcpy(iv, iv_text, iv_size + 1);
     }
     if (!iv_size || decode(iv, &iv_size) || iv_size != BLOCK) {
         snprintf(error, error_size, "secret: iv=%s: expected base64 of %d bytes",

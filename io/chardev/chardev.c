@@ -253,8 +253,10 @@ static bool common_option(void *opaque, const char *name, const char *value)
     return false;
 }
 
+/* What we make up for the user begins with '#'. */
 static bool is_id(const char *id)
 {
+    id += *id == '#';
     if (!isalpha((unsigned char)*id)) {
         return false;
     }

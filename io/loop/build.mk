@@ -5,6 +5,7 @@ src-io += io/loop/clock.c
 src-io += io/loop/loop.c
 src-io += io/loop/pool.c
 src-io += io/loop/request.c
+src-io += io/loop/thread.c
 src-io += io/loop/timer.c
 cflags-io/loop/loop.c := $(GLIB_CFLAGS)
 cflags-io/loop/pool.c := $(GLIB_CFLAGS)

@@ -264,10 +264,29 @@ void loop_set_lock(struct loop *loop, void (*acquire)(void), void (*release)(voi
     loop->release = release;
 }
 
+/* A round inside of a bottom half: others of the same walk may be scheduled, whose signal was read
+ * when the walk began. */
+static void signal_rest(struct loop *loop)
+{
+    bool any = false;
+
+    lock_acquire(&loop->bh_lock);
+    for (struct loop_bh *bh = loop->bhs; bh && !any; bh = bh->next) {
+        any = atomic_load(&bh->scheduled) && !atomic_load(&bh->dead);
+    }
+    lock_release(&loop->bh_lock);
+    if (any) {
+        signal_eventfd(loop->bh_fd);
+    }
+}
+
 bool loop_iterate(struct loop *loop, bool wait)
 {
     struct loop *outer = current;
 
+    if (loop->bh_walking) {
+        signal_rest(loop);
+    }
     current = loop;
     bool any = g_main_context_iteration(loop->context, wait);
 

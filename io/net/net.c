@@ -352,6 +352,18 @@ void net_get_stats(const struct net_backend *net, struct net_stats *stats)
     *stats = net->stats;
 }
 
+void net_new_mac(uint8_t mac[6])
+{
+    static unsigned made;
+    const uint8_t first[6] = {0x52, 0x54, 0x00, 0x12, 0x34, 0x56};
+    unsigned low = 0x123456 + made++;
+
+    memcpy(mac, first, 3);
+    mac[3] = (uint8_t)(low >> 16);
+    mac[4] = (uint8_t)(low >> 8);
+    mac[5] = (uint8_t)low;
+}
+
 int net_hostfwd(struct net_backend *net, const char *spec, bool add, char *error, size_t error_size)
 {
     if (!net->class->hostfwd) {
@@ -414,8 +426,10 @@ static bool other_option(void *opaque, const char *name, const char *value)
            (named->net->class->option && named->net->class->option(named->net, name, value));
 }
 
+/* What we make up for the user begins with '#'. */
 static bool is_id(const char *id)
 {
+    id += *id == '#';
     if (!isalpha((unsigned char)*id)) {
         return false;
     }

@@ -76,6 +76,9 @@ int net_set_header(struct net_backend *net, unsigned size);
 void net_set_link(struct net_backend *net, bool up);
 bool net_link_is_up(const struct net_backend *net);
 
+/* A hardware address for a card without one: 52:54:00:12:34:56, counting up from card to card. */
+void net_new_mac(uint8_t mac[6]);
+
 struct net_stats {
     uint64_t sent, received; /* frames from and to the card */
     uint64_t send_dropped, receive_dropped;

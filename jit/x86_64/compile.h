@@ -57,6 +57,7 @@ struct val {
     bool part : 1;     /* live.c: an address that its users could do without */
     bool plain : 1;    /* live.c: somebody needs it in a register or in memory */
     bool fused : 1;    /* a part of its users' memory operands; dead */
+    bool even : 1;     /* and x, -2 that only a lookup uses: masked there where it matters */
     bool nan_test : 1; /* fcmp eq x, x that only decides a callif: tested there */
 };
 
@@ -120,8 +121,11 @@ struct x86_compiler {
     bool rec_reset;
     uint64_t insn_pc;
 
-    bool failed; /* out of spill slots */
+    bool failed;                      /* out of spill slots */
+    uint32_t compare_at, compare_end; /* the last comparison ... */
+    const struct x86_asm *compare_in; /* ... and its buffer */
     bool in_cold;
+    uint32_t cold_from, cold_start; /* displacement that leads to the cold piece; where it starts */
     uint32_t
         nested_over; /* not 0: displacement of the jump over a cold piece within a cold block */
     struct undo *undo;
@@ -311,6 +315,13 @@ void x86_tlb_prepare(struct x86_compiler *c, struct x86_tlb *tlb, enum jit_acces
 void x86_tlb_temps(struct x86_compiler *c, struct x86_tlb *tlb);
 struct x86_mem x86_tlb_begin(struct x86_compiler *c, struct x86_tlb *tlb, struct x86_mem guest);
 void x86_tlb_end(struct x86_compiler *c, struct x86_tlb *tlb);
+/* A helper that has a side effect may have made other translations the current ones. */
+static inline void x86_tlb_call(struct x86_compiler *c, const struct ir_helper *helper)
+{
+    if (helper->effects & IR_H_SIDE_EFFECT) {
+        c->page.reg = REG_NONE;
+    }
+}
 /* A register gets another content: nothing is remembered in it any more. */
 static inline void x86_tlb_lose(struct x86_compiler *c, int reg)
 {

@@ -72,6 +72,7 @@ static void emit_call(struct x86_compiler *c, ir_ref ref, const struct ir_ins *i
     uint32_t lost = GPR_VOLATILE | (helper->effects & IR_H_FP ? FPR_ALL : 0);
     bool state = helper->effects & (IR_H_READS_STATE | IR_H_MEMORY | IR_H_WRITES_STATE);
 
+    x86_tlb_call(c, helper);
     if (helper->effects & IR_H_WRITES_STATE) {
         rescue(c);
     }
@@ -139,6 +140,7 @@ static void emit_callif(struct x86_compiler *c, ir_ref ref, const struct ir_ins 
     enum x86_cond cc;
     int d = REG_NONE;
 
+    x86_tlb_call(c, helper);
     /* constants are made where they are used; all else must stay readable until the cold code has
      * run */
     for (unsigned i = 0; i < ins->b - 3u; i++) {

@@ -82,6 +82,10 @@ struct rv_system {
     struct rv_pmp_range { /* what an entry covers, both ends included; empty if first > last */
         uint64_t first, last;
     } pmp[RV_PMP_ENTRIES];
+    struct rv_pmp_answer {   /* given before, for one naturally aligned range */
+        uint64_t base, size; /* size 0: none */
+        uint8_t prot;
+    } pmp_answer[2][4]; /* for S and U, for M; by low bits of the address in units of 256 MiB */
 };
 
 struct riscv_cpu {

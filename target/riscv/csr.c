@@ -81,9 +81,16 @@ bool rv_status_write(struct riscv_cpu *rv, uint64_t old, uint64_t value)
     rv->sys.mstatus = value;
     rv_mode_update(rv);
     changed = old ^ value;
-    if (mode != rv->common.mode || changed & (RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV) ||
-        (value & RV_MSTATUS_MPRV && changed & RV_MSTATUS_MPP)) {
+    if (mode != rv->common.mode) {
         return true;
+    }
+    if (changed & (RV_MSTATUS_SUM | RV_MSTATUS_MXR | RV_MSTATUS_MPRV) ||
+        (value & RV_MSTATUS_MPRV && changed & RV_MSTATUS_MPP)) {
+        if (!rv->sys.wiring.service->data_space_changed) {
+            return true;
+        }
+        /* kernels do this around each access to a user's memory */
+        rv->sys.wiring.service->data_space_changed(&rv->common);
     }
     return changed & value & RV_MSTATUS_ENABLES && rv_interrupt_pending(rv);
 }
@@ -364,13 +371,40 @@ static uint64_t read_scountovf(struct riscv_cpu *rv, unsigned number)
 
 #define FIELD(f) offsetof(struct riscv_cpu, sys.f)
 
+/* The functions, numbered, and PLAIN ones' 0: a table of pointers would be relocated whenever any
+ * program starts. */
+/* clang-format off */
+#define READERS                                                                                    \
+    X(zero) X(tinfo) X(mhartid) X(medeleg) X(mideleg) X(mie) X(sie) X(mip) X(sip) X(mtvec)         \
+    X(stvec) X(menvcfg) X(stimecmp) X(satp) X(mseccfg) X(pmpcfg) X(pmpaddr) X(time) X(counter)     \
+    X(mcountinhibit) X(mhpmevent) X(scountovf)
+#define WRITERS                                                                                    \
+    X(nothing) X(medeleg) X(mideleg) X(mie) X(sie) X(mip) X(sip) X(mtvec) X(stvec) X(menvcfg)      \
+    X(stimecmp) X(satp) X(mseccfg) X(pmpcfg) X(pmpaddr) X(counter) X(mcountinhibit) X(mhpmevent)
+/* clang-format on */
+
+#define X(name) READ_##name,
+enum { READ_0, READERS };
+#undef X
+#define X(name) WRITE_##name,
+enum { WRITE_0, WRITERS };
+#undef X
+
+#define X(name) read_##name,
+static uint64_t (*const readers[])(struct riscv_cpu *rv, unsigned number) = {NULL, READERS};
+#undef X
+#define X(name) write_##name,
+static bool (*const writers[])(struct riscv_cpu *rv, unsigned number, uint64_t value,
+                               uint64_t mask) = {NULL, WRITERS};
+#undef X
+
 static const struct rv_csr csrs[] = {
 #define PLAIN(number, name, ext, gate, field, reads, writes) \
-    {#name, number, RV_EXT_##ext, RV_GATE_##gate, RV_CSR_PLAIN, FIELD(field), reads, writes, 0, 0},
+    {#name, number, RV_EXT_##ext, RV_GATE_##gate, RV_CSR_PLAIN, 0, 0, FIELD(field), reads, writes},
 #define STATUS(number, name, reads, writes) \
-    {#name, number, RV_EXT_i, RV_GATE_NONE, RV_CSR_STATUS, FIELD(mstatus), reads, writes, 0, 0},
+    {#name, number, RV_EXT_i, RV_GATE_NONE, RV_CSR_STATUS, 0, 0, FIELD(mstatus), reads, writes},
 #define CSR(number, name, ext, gate, read, write) \
-    {#name, number, RV_EXT_##ext, RV_GATE_##gate, RV_CSR_CALL, 0, 0, 0, read_##read, write_##write},
+    {#name, number, RV_EXT_##ext, RV_GATE_##gate, RV_CSR_CALL, READ_##read, WRITE_##write, 0, 0, 0},
 #include "target/riscv/csrs.def"
 };
 
@@ -419,7 +453,7 @@ uint64_t rv_csr_writable(const struct riscv_cpu *rv, const struct rv_csr *csr)
 uint64_t rv_csr_read(struct riscv_cpu *rv, const struct rv_csr *csr)
 {
     if (csr->kind == RV_CSR_CALL) {
-        return csr->read(rv, csr->number);
+        return readers[csr->read](rv, csr->number);
     }
     return *(uint64_t *)((char *)rv + csr->offset) & csr->reads;
 }
@@ -435,7 +469,7 @@ bool rv_csr_write(struct riscv_cpu *rv, const struct rv_csr *csr, uint64_t value
     case RV_CSR_STATUS:
         return rv_status_write(rv, *field, merge(*field, value, mask & rv_csr_writable(rv, csr)));
     case RV_CSR_CALL:
-        return csr->write(rv, csr->number, value, mask);
+        return writers[csr->write](rv, csr->number, value, mask);
     }
     return false;
 }

@@ -20,15 +20,14 @@ enum rv_gate {
 enum rv_csr_kind { RV_CSR_PLAIN, RV_CSR_STATUS, RV_CSR_CALL };
 
 struct rv_csr {
-    const char *name;
+    char name[14];
     uint16_t number;
     uint8_t ext;            /* enum rv_ext */
     uint8_t gate;           /* enum rv_gate */
     uint8_t kind;           /* enum rv_csr_kind */
+    uint8_t read, write;    /* the functions, numbered in csr.c */
     uint32_t offset;        /* plain, status: of the field in struct riscv_cpu */
     uint64_t reads, writes; /* likewise, masks */
-    uint64_t (*read)(struct riscv_cpu *rv, unsigned number);
-    bool (*write)(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask);
 };
 
 /* NULL if there is none of this number, whatever the extensions. */

@@ -1,6 +1,6 @@
 /*
- * Helpers of the privileged architecture. None touches the registers of the translator's globals,
- * nor the pc; they may use the host's floating-point registers (IR_H_FP).
+ * Helpers of the privileged architecture. None changes the registers of the translator's globals;
+ * they may use the host's floating-point registers (IR_H_FP).
  */
 #include "target/riscv/helper-priv.h"
 #include "target/riscv/csr.h"
@@ -29,6 +29,16 @@ uint64_t rv_helper_mret(struct riscv_cpu *cpu)
 uint64_t rv_helper_sret(struct riscv_cpu *cpu)
 {
     return rv_sret(cpu);
+}
+
+void rv_helper_cbo_touch(struct riscv_cpu *cpu, uint64_t address)
+{
+    struct cpu_translation found;
+
+    if (rv_translate_address(&cpu->common, address, 1, CPU_ACCESS_LOAD, &found) < 0 &&
+        rv_translate_address(&cpu->common, address, 1, CPU_ACCESS_STORE, &found) < 0) {
+        cpu_memory->host(&cpu->common, address, 1, CPU_ACCESS_STORE);
+    }
 }
 
 void rv_helper_sfence(struct riscv_cpu *cpu, uint64_t address, uint64_t asid, uint64_t which)

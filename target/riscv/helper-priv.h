@@ -16,6 +16,8 @@ uint64_t rv_helper_status_write(struct riscv_cpu *cpu, uint64_t old, uint64_t va
 /* The pc to go on at. */
 uint64_t rv_helper_mret(struct riscv_cpu *cpu);
 uint64_t rv_helper_sret(struct riscv_cpu *cpu);
+/* Takes a store's exception where neither a load nor a store is allowed. */
+void rv_helper_cbo_touch(struct riscv_cpu *cpu, uint64_t address);
 /* which: bit 0 one address, bit 1 one address space. */
 void rv_helper_sfence(struct riscv_cpu *cpu, uint64_t address, uint64_t asid, uint64_t which);
 

@@ -7,8 +7,9 @@
  * together.
  *
  * Page tables are read as the implicit accesses that they are: supervisor loads, checked by
- * physical memory protection. Accessed and dirty bits are set by compare-and-swap; when the entry
- * has changed meanwhile the walk starts again, as the manual's algorithm does.
+ * physical memory protection; in RAM directly, within one reader section of the memory view.
+ * Accessed and dirty bits are set by compare-and-swap; when the entry has changed meanwhile the
+ * walk starts again, as the manual's algorithm does.
  */
 #include <errno.h>
 #include "mem/access.h"
@@ -107,6 +108,8 @@ struct walk {
     enum cpu_access access;
     bool debug; /* no permissions, no effects */
     struct space_view view;
+    const struct mem_view *memory;
+    const struct mem_section *section; /* of the last table; its neighbours are often there too */
     /* found: */
     uint64_t pte, pte_at;
     unsigned page_bits;
@@ -115,6 +118,7 @@ struct walk {
 
 static enum outcome read_pte(struct walk *w, uint64_t at)
 {
+    const struct mem_section *s;
     uint64_t range;
 
     if (!w->debug &&
@@ -122,6 +126,15 @@ static enum outcome read_pte(struct walk *w, uint64_t at)
         return ACCESS_FAULT;
     }
     w->pte_at = at;
+    s = w->section;
+    if (!s || at < s->first.value || at > s->last) {
+        s = w->section = mem_view_find(w->memory, mem_gpa(at));
+    }
+    if (s && s->host && s->last - at >= 7) {
+        const void *host = s->host + (at - s->first.value);
+        w->pte = __atomic_load_n((const uint64_t *)host, __ATOMIC_ACQUIRE);
+        return FOUND;
+    }
     return mem_access_load(w->rv->sys.wiring.memory, mem_gpa(at), 8, &w->pte, MEM_ATTRS_NONE)
                ? ACCESS_FAULT
                : FOUND;
@@ -270,9 +283,11 @@ static enum outcome walk(struct walk *w, struct cpu_translation *result)
         };
         return FOUND;
     }
+    w->memory = mem_space_enter(w->rv->sys.wiring.memory);
     do {
         outcome = walk_once(w);
     } while (outcome == AGAIN);
+    mem_space_leave();
     if (outcome != FOUND) {
         return outcome;
     }

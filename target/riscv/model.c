@@ -161,6 +161,64 @@ static bool is_word(const char *text, size_t length, const char *word)
     return strlen(word) == length && !memcmp(text, word, length);
 }
 
+/*
+ * Properties that QEMU's vCPUs have and of which there is one value here: command lines that name
+ * it are taken, others are told so.
+ */
+static const struct {
+    const char *name, *value;
+} fixed[] = {
+    {"mmu", "on"},
+    {"h", "off"},
+    {"v", "off"},
+    {"g", "on"},
+    {"zmmul", "on"},
+    {"zaamo", "on"},
+    {"zalrsc", "on"},
+    {"zca", "on"},
+    {"zcd", "on"},
+    {"smaia", "off"},
+    {"ssaia", "off"},
+    {"smstateen", "off"},
+    {"debug", "off"},
+    {"cbom_blocksize", "64"},
+    {"cbop_blocksize", "64"},
+    {"cboz_blocksize", "64"},
+    {"pmu-mask", "0x7fff8"},
+    {"pmu-num", "16"},
+    {"priv_spec", "v1.12.0"},
+    {"priv_spec", "v1.13.0"},
+};
+
+/* 1 if the text says what is fixed, 0 if it is about something else, -EINVAL if it wants another
+ * value. */
+static int parse_fixed(const char *text, size_t length, char *error, size_t error_size)
+{
+    const char *equals = memchr(text, '=', length);
+    size_t name = equals ? (size_t)(equals - text) : length;
+    const char *value = equals ? equals + 1 : text + length;
+    size_t rest = (size_t)(text + length - value);
+    int known = -1;
+
+    for (unsigned n = 0; n < COUNT(fixed); n++) {
+        if (!is_word(text, name, fixed[n].name)) {
+            continue;
+        }
+        known = (int)n;
+        if (is_word(value, rest, fixed[n].value) ||
+            (!strcmp(fixed[n].value, "on") && is_word(value, rest, "true")) ||
+            (!strcmp(fixed[n].value, "off") && is_word(value, rest, "false"))) {
+            return 1;
+        }
+    }
+    if (known < 0) {
+        return 0;
+    }
+    snprintf(error, error_size, "'%.*s': %s=%s is all there is", (int)length, text,
+             fixed[known].name, fixed[known].value);
+    return -EINVAL;
+}
+
 /* Reads one "EXT=on" into on or off. */
 static int parse_switch(const char *text, size_t length, struct rv_ext_set *on,
                         struct rv_ext_set *off, char *error, size_t error_size)
@@ -171,6 +229,10 @@ static int parse_switch(const char *text, size_t length, struct rv_ext_set *on,
     int ext = find_ext(text, name);
 
     if (ext < 0) {
+        int known = parse_fixed(text, length, error, error_size);
+        if (known) {
+            return known < 0 ? known : 0;
+        }
         unknown(error, error_size, "extension", text, name, false);
         return -EINVAL;
     }

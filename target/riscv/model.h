@@ -8,7 +8,8 @@
 #include "target/riscv/cpu.h"
 
 /*
- * Reads "MODEL[,EXT=on|off|true|false]..." into *set. An empty model is the default one. Switching
+ * Reads "MODEL[,EXT=on|off|true|false]..." into *set. An empty model is the default one. Properties
+ * of QEMU's vCPUs that have one value here (h=off) are taken with that. Switching
  * an extension on brings what it needs, switching one off takes away what needs it, unless that was
  * asked for in the same text. Returns 0, or -EINVAL with a one-line message in error[].
  */

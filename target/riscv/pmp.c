@@ -3,13 +3,18 @@
  *
  * Sixteen entries of a granularity of four bytes. What each covers is worked out when an entry is
  * written; a check walks the entries, and cuts the range it answers for at the edges of those it
- * passes, so that whoever caches the answer knows how far it holds.
+ * passes, so that whoever caches the answer knows how far it holds. A few answers are kept here
+ * too: page walks ask for each entry of a page table.
  */
+#include <string.h>
 #include "target/riscv/priv.h"
 #include "util/bits.h"
 
 enum { CFG_R = 1, CFG_W = 2, CFG_X = 4, CFG_A = 0x18, CFG_L = 0x80 };
 enum { A_OFF = 0, A_TOR = 0x08, A_NA4 = 0x10, A_NAPOT = 0x18 };
+
+/* More than there is of physical memory; larger ranges are never asked for. */
+#define LARGEST (UINT64_C(1) << 57)
 
 #define ADDR_MASK ((UINT64_C(1) << 54) - 1)
 
@@ -53,6 +58,7 @@ static void update(struct rv_system *s)
     for (unsigned n = 0; n < RV_PMP_ENTRIES; n++) {
         s->pmp[n] = range_of(s, n);
     }
+    memset(s->pmp_answer, 0, sizeof(s->pmp_answer));
 }
 
 void rv_pmp_reset(struct riscv_cpu *rv)
@@ -91,16 +97,14 @@ static unsigned default_prot(const struct rv_system *s, enum rv_priv priv)
     return s->mseccfg & RV_MSECCFG_MML ? RW : RWX;
 }
 
-unsigned rv_pmp_check(const struct riscv_cpu *rv, uint64_t gpa, unsigned size, enum rv_priv priv,
-                      uint64_t limit, uint64_t *range)
+/*
+ * The answer for [gpa, last], and in *range the size of the largest naturally aligned range around
+ * gpa with the same one, at most LARGEST; 0 when entries cover the access in parts.
+ */
+static unsigned walk(const struct rv_system *s, uint64_t gpa, uint64_t last, enum rv_priv priv,
+                     uint64_t *range)
 {
-    const struct rv_system *s = &rv->sys;
-    uint64_t last = gpa + size - 1;
-
-    *range = limit;
-    if (!rv_has(&rv->ext, RV_EXT_pmp)) {
-        return RWX;
-    }
+    *range = LARGEST;
     for (unsigned n = 0; n < RV_PMP_ENTRIES; n++) {
         const struct rv_pmp_range *e = &s->pmp[n];
         bool first_in = gpa >= e->first && gpa <= e->last;
@@ -117,6 +121,7 @@ unsigned rv_pmp_check(const struct riscv_cpu *rv, uint64_t gpa, unsigned size, e
             return entry_prot(s, n, priv);
         }
         if (first_in || last_in || (gpa < e->first && last > e->last)) {
+            *range = 0;
             return 0; /* "... must match all bytes of an access, or the access fails" */
         }
         while (bits_align_down(gpa, *range) <= e->last &&
@@ -125,6 +130,29 @@ unsigned rv_pmp_check(const struct riscv_cpu *rv, uint64_t gpa, unsigned size, e
         }
     }
     return default_prot(s, priv);
+}
+
+unsigned rv_pmp_check(struct riscv_cpu *rv, uint64_t gpa, unsigned size, enum rv_priv priv,
+                      uint64_t limit, uint64_t *range)
+{
+    struct rv_pmp_answer *kept = &rv->sys.pmp_answer[priv == RV_PRIV_M][gpa >> 28 & 3];
+    uint64_t offset = gpa - kept->base;
+    unsigned prot;
+
+    *range = limit;
+    if (!rv_has(&rv->ext, RV_EXT_pmp)) {
+        return RWX;
+    }
+    if (offset < kept->size && size <= kept->size - offset) {
+        *range = kept->size < limit ? kept->size : limit;
+        return kept->prot;
+    }
+    prot = walk(&rv->sys, gpa, gpa + size - 1, priv, range);
+    if (*range) {
+        *kept = (struct rv_pmp_answer){bits_align_down(gpa, *range), *range, (uint8_t)prot};
+    }
+    *range = *range && *range < limit ? *range : limit;
+    return prot;
 }
 
 /* ---- writes ---------------------------------------------------------------------------------- */
@@ -193,5 +221,6 @@ bool rv_pmp_write_mseccfg(struct riscv_cpu *rv, uint64_t value, uint64_t mask)
         value &= ~(uint64_t)RV_MSECCFG_RLB;
     }
     s->mseccfg = value;
+    update(s);
     return value != old;
 }

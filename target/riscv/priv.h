@@ -135,10 +135,10 @@ void rv_flush_all(struct riscv_cpu *rv);
 
 /*
  * What `priv` may do with physical addresses [gpa, gpa + size), size not 0: CPU_PROT_*; 0 when
- * entries cover it in parts. *range, a power of two, at most `limit`, is cut to the size of the
- * largest naturally aligned range around gpa that has the same answer throughout.
+ * entries cover it in parts. *range is the size of the largest naturally aligned range around gpa
+ * that has the same answer throughout, a power of two, at most `limit`.
  */
-unsigned rv_pmp_check(const struct riscv_cpu *rv, uint64_t gpa, unsigned size, enum rv_priv priv,
+unsigned rv_pmp_check(struct riscv_cpu *rv, uint64_t gpa, unsigned size, enum rv_priv priv,
                       uint64_t limit, uint64_t *range);
 
 /* Writes of pmpcfgN (eight entries from `first` on), pmpaddrN and mseccfg. True if something has

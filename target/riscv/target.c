@@ -76,6 +76,18 @@ static const struct cpu_register registers[] = {
 };
 #undef X
 #undef F
+
+#define C(name) {#name, offsetof(struct riscv_cpu, sys.name), 8}
+
+static const struct cpu_register system_registers[] = {
+    {"priv", offsetof(struct riscv_cpu, sys.priv), 1},
+    C(mstatus), C(misa), C(medeleg), C(mideleg), C(mie), C(mip), C(mtvec), C(mcounteren),
+    C(mscratch), C(mepc), C(mcause), C(mtval), C(menvcfg), C(mseccfg),
+    C(stvec), C(scounteren), C(sscratch), C(sepc), C(scause), C(stval), C(satp), C(senvcfg),
+    C(stimecmp),
+    {NULL, 0, 0},
+};
+#undef C
 /* clang-format on */
 
 static int set_model(struct cpu *cpu, const char *spec, char *error, size_t error_size)
@@ -178,6 +190,7 @@ const struct cpu_target_ops riscv64_target_ops = {
     .pc_offset = offsetof(struct riscv_cpu, pc),
     .ir = &ir,
     .registers = registers,
+    .system_registers = system_registers,
     .reset = reset,
     .set_model = set_model,
     .list_models = rv_model_list,

@@ -1,6 +1,7 @@
 /*
  * Loads, stores, fences and cache-block instructions. The row's argument is the width, enum ir_mem.
  */
+#include "target/riscv/helper.h"
 #include "target/riscv/priv.h"
 #include "target/riscv/trans.h"
 
@@ -48,11 +49,24 @@ void rv_trans_fence_i(struct rv_trans *t, const struct rv_insn *i)
 }
 
 /* "... a cache-block management instruction raises a store page-fault exception" where neither
- * loads nor stores are allowed (Zicbom); nothing else of it can be seen. */
+ * loads nor stores are allowed (Zicbom); nothing else of it can be seen. In user mode a load will
+ * do: whoever handles a signal is not told which it was. */
+static void touch_block(struct rv_trans *t, const struct rv_insn *i)
+{
+    ir_ref base = rv_get_x(t, i->rs1);
+
+    if (t->cpu->system) {
+        base = ir_bini(t->b, IR_and, base, -64); /* the address that a trap tells */
+        ir_call(t->b, RV_HELPER_cbo_touch, 1, &base);
+    } else {
+        ir_load(t->b, IR_I64, IR_M8, base, 0);
+    }
+}
+
 void rv_trans_cbo_touch(struct rv_trans *t, const struct rv_insn *i)
 {
     rv_trans_cbo_gate(t, i, RV_ENVCFG_CBCFE);
-    ir_load(t->b, IR_I64, IR_M8, rv_get_x(t, i->rs1), 0);
+    touch_block(t, i);
 }
 
 /* Does what cbo.flush does, as menvcfg.CBIE may ask; there are no caches that could tell. Linux
@@ -64,7 +78,7 @@ void rv_trans_cbo_inval(struct rv_trans *t, const struct rv_insn *i)
         return;
     }
     rv_trans_cbo_gate(t, i, RV_ENVCFG_CBIE);
-    ir_load(t->b, IR_I64, IR_M8, rv_get_x(t, i->rs1), 0);
+    touch_block(t, i);
 }
 
 /* Blocks are of 64 bytes, as Zic64b promises. */

@@ -276,15 +276,29 @@ static ir_ref with_sd(struct rv_trans *t, ir_ref value)
     return ir_bin(t->b, IR_or, ir_bini(t->b, IR_and, value, (int64_t)~RV_MSTATUS_SD), sd);
 }
 
+/* Not 0 if an interrupt may be pending and enabled but for the enables of mstatus; 0 only if none
+ * is. */
+static ir_ref perhaps_pending(struct rv_trans *t)
+{
+    ir_ref mip = ir_bin(t->b, IR_or, load(t, SYS(wiring.lines.level)), load(t, SYS(mip)));
+    ir_ref due = ir_cpu_load(t->b, IR_I64, IR_M8, SYS(stimer_due));
+    ir_ref overflow =
+        ir_icmp(t->b, IR_NE, IR_I64, load(t, SYS(overflow)), ir_i64(t->b, CPU_CLOCK_NEVER));
+
+    mip = ir_bin(t->b, IR_and, mip, load(t, SYS(mie)));
+    return ir_bin(t->b, IR_or, mip, ir_bin(t->b, IR_or, due, overflow));
+}
+
 /*
- * Stores a new mstatus. Where none of the bits in RV_MSTATUS_LOOK changes (enables count only when
- * they are set), that is all; else a helper makes the value legal and tells whether to leave. FS
- * alone needs no look: who can write mstatus does not have it in the mode word.
+ * Stores a new mstatus. Where none of the bits in RV_MSTATUS_LOOK changes, or only enables that are
+ * cleared, or set while nothing is pending, that is all; else a helper makes the value legal and
+ * tells whether to leave. FS alone needs no look: who can write mstatus does not have it in the
+ * mode word.
  */
 static ir_ref write_status(struct rv_trans *t, enum rv_csr_op op, ir_ref old, ir_ref operand,
                            uint64_t writes)
 {
-    ir_ref value, zero = ir_i64(t->b, 0), changed;
+    ir_ref value, zero = ir_i64(t->b, 0), changed, call;
     uint64_t look = RV_MSTATUS_LOOK & writes, may_change = writes;
     int64_t bits;
 
@@ -305,12 +319,14 @@ static ir_ref write_status(struct rv_trans *t, enum rv_csr_op op, ir_ref old, ir
         return zero;
     }
     changed = ir_bin(t->b, IR_xor, old, value);
-    if (op == RV_CSR_WRITE) {
-        uint64_t others = look & ~RV_MSTATUS_ENABLES;
-        changed = ir_bin(t->b, IR_and, changed, ir_bini(t->b, IR_or, value, (int64_t)others));
+    call = ir_bini(t->b, IR_and, changed, (int64_t)(look & ~RV_MSTATUS_ENABLES));
+    if (look & RV_MSTATUS_ENABLES) {
+        ir_ref set = ir_bin(t->b, IR_and, changed, value);
+        set = ir_bini(t->b, IR_and, set, (int64_t)(look & RV_MSTATUS_ENABLES));
+        set = ir_select(t->b, set, perhaps_pending(t), zero);
+        call = ir_bin(t->b, IR_or, call, set);
     }
-    changed = ir_bini(t->b, IR_and, changed, (int64_t)look);
-    return ir_call_if(t->b, IR_NE, changed, zero, zero, RV_HELPER_status_write, 2,
+    return ir_call_if(t->b, IR_NE, call, zero, zero, RV_HELPER_status_write, 2,
                       (ir_ref[]){old, value});
 }
 

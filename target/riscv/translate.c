@@ -143,8 +143,7 @@ void rv_translate(struct ir_builder *b, struct cpu_translate *request)
         t.go_on = request->long_units && request->insns < max;
         if (!rv_decode(&insn, bits, &cpu->ext)) {
             rv_trans_illegal(&t, &insn);
-        } else if (!(t.mode & RV_MODE_FS) ||
-                   !rv_trans_fp_gate(&t, &insn)) {
+        } else if (!(t.mode & RV_MODE_FS) || !rv_trans_fp_gate(&t, &insn)) {
             insn.row->translate(&t, &insn);
         }
         pc = t.next;

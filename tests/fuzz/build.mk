@@ -13,11 +13,15 @@ fuzz-libs-fw-cfg := hw mem util
 fuzz-targets += devices
 fuzz-libs-devices := hw mem util
 ifeq ($(CONFIG_GLIB),yes)
-fuzz-targets += pci virtio-mmio virtio-pci
+fuzz-targets += pci virtio-blk virtio-mmio virtio-net virtio-pci
+fuzz-libs-virtio-blk := hw io mem util
+fuzz-libs-virtio-net := hw io mem util
 fuzz-libs-pci := hw io mem util
 fuzz-libs-virtio-mmio := hw io mem util
 fuzz-libs-virtio-pci := hw io mem util
 fuzz-syslibs-pci := $(GLIB_LIBS)
+fuzz-syslibs-virtio-blk := $(GLIB_LIBS)
+fuzz-syslibs-virtio-net := $(SLIRP_LIBS) $(GLIB_LIBS)
 fuzz-syslibs-virtio-mmio := $(GLIB_LIBS)
 fuzz-syslibs-virtio-pci := $(GLIB_LIBS)
 endif

@@ -23,7 +23,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RAM = 0x80000000, RAM_SIZE = 0x10000, TIMERS = 16, SECTOR = 0x4000 };
+enum { RAM_SIZE = 0x10000, TIMERS = 16, SECTOR = 0x4000 };
+
+#define RAM UINT64_C(0x80000000)
 
 static struct mem_region root, ram_region;
 static struct mem_space space;

@@ -18,7 +18,9 @@
 #include <assert.h>
 #include <stdlib.h>
 
-enum { FW = 0x10100000, IO = 0x10200000, RAM = 0x80000000, RAM_SIZE = 0x10000, LIVE = 48 };
+enum { FW = 0x10100000, IO = 0x10200000, RAM_SIZE = 0x10000, LIVE = 48 };
+
+#define RAM UINT64_C(0x80000000)
 
 static struct mem_region root, ram_region;
 static struct mem_space space;

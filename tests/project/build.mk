@@ -3,3 +3,4 @@
 check-tests += tests/project/check-tools
 check-tests += tests/project/check-setup
 check-tests += tests/project/check-docs
+check-tests += tests/project/check-boot-files

@@ -128,6 +128,14 @@ static void reserved(void)
     at_s("no such address", do_load8, UINT64_C(1) << 60);
     at_s("not the sign's extension", do_load8, UINT64_C(1) << (12 + 9 * levels - 1));
     at_s("the last page", do_load8, UINT64_C(0) - 8);
+    csr_write(0x30a, 0x40);
+    csr_write(senvcfg, 0x40);
+    map(VA, 0, 0);
+    at_s("cbo.clean of nothing", do_clean, VA + 8);
+    map(VA, data[0], PTE_V | PTE_R | PTE_U | AD);
+    at_s("cbo.clean of a user's page", do_clean, VA + 8);
+    at_u("cbo.clean of a page that can be read", do_clean, VA + 8);
+    csr_write(0x30a, 0);
     map(VA, (void *)0x18000000, RWX | AD);
     at_s("a page of nothing", do_load8, VA);
     at_s("fetch from it", do_jump, VA);

@@ -14,4 +14,11 @@ unit-tests += io-net-user
 unit-libs-io-net-user := io util
 unit-syslibs-io-net-user := $(SLIRP_LIBS) $(GLIB_LIBS)
 endif
+unit-tests += hw-virtio-blk hw-virtio-net hw-virtio-console
+unit-libs-hw-virtio-console := hw io mem util
+unit-syslibs-hw-virtio-console := $(GLIB_LIBS)
+unit-libs-hw-virtio-net := hw io mem util
+unit-syslibs-hw-virtio-net := $(GLIB_LIBS)
+unit-libs-hw-virtio-blk := hw io mem util
+unit-syslibs-hw-virtio-blk := $(GLIB_LIBS)
 endif

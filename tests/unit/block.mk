@@ -1,7 +1,7 @@
 # Unit tests of block nodes.
 
 ifeq ($(CONFIG_SYSTEM),yes)
-block-tests := block-crypto block-file block-filter block-graph block-parts block-qemu
+block-tests := block-crypto block-file block-filter block-formats block-graph block-parts block-qemu
 unit-tests += $(block-tests)
 $(foreach t,$(block-tests),$(eval unit-libs-$(t) := io util))
 $(foreach t,$(block-tests),$(eval unit-syslibs-$(t) := $(SYSTEM_LIBS)))

@@ -18,7 +18,7 @@ static void check_swi(void)
     struct aclint_swi *mswi = bench_create(&aclint_swi_type, "num-harts=2");
     struct aclint_swi *sswi = bench_create(&aclint_swi_type, "num-harts=2,sswi=on");
     struct aclint_swi *other = bench_create(&aclint_swi_type, "num-harts=2");
-    struct bench_line m1, s1;
+    static struct bench_line m1, s1;
 
     bench_realize(mswi);
     bench_realize(sswi);
@@ -55,7 +55,7 @@ static void check_swi(void)
 
 static void check_timer(struct aclint_mtimer *mtimer)
 {
-    struct bench_line t0, t1;
+    static struct bench_line t0, t1;
 
     bench_watch(&t0, &mtimer->out[0]);
     bench_watch(&t1, &mtimer->out[1]);
@@ -84,7 +84,7 @@ static void check_timer(struct aclint_mtimer *mtimer)
 
 static void check_mtime(struct aclint_mtimer *mtimer)
 {
-    struct bench_line t0;
+    static struct bench_line t0;
 
     bench_watch(&t0, &mtimer->out[0]);
     bench_write(MTIMER, 8, 0x200000000);
@@ -111,7 +111,7 @@ static void check_rest(struct aclint_mtimer *mtimer)
 {
     struct aclint_mtimer *other = bench_create(&aclint_mtimer_type, "num-harts=2");
     struct aclint_mtimer *third = bench_create(&aclint_mtimer_type, "num-harts=3");
-    struct bench_line line;
+    static struct bench_line line;
     uint64_t value;
 
     other->clock = third->clock = &bench_clock;

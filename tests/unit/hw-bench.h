@@ -209,7 +209,7 @@ int chardev_attach(struct chardev *chr, const struct chardev_handlers *handlers,
 
 void chardev_accept(struct chardev *chr)
 {
-    while (chr->waiting_count) {
+    while (chr->handlers && chr->waiting_count) {
         size_t n = chr->handlers->can_receive(chr->opaque);
 
         n = n < chr->waiting_count ? n : chr->waiting_count;
@@ -246,6 +246,14 @@ static inline void bench_type(struct chardev *chr, const char *text)
     memcpy(chr->waiting + chr->waiting_count, text, n);
     chr->waiting_count += n;
     chardev_accept(chr);
+}
+
+/* The host takes more. */
+static inline void bench_take(struct chardev *chr)
+{
+    if (chr->handlers) {
+        chr->handlers->writable(chr->opaque);
+    }
 }
 
 /* What was sent since the last time. */

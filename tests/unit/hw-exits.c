@@ -6,7 +6,9 @@
 
 #include "tests/unit/hw-bench.h"
 
-enum { TEST = 0x100000, TO = 0x1000000, FROM = TO + 8, RAM = 0x80000000 };
+enum { TEST = 0x100000, TO = 0x1000000, FROM = TO + 8 };
+
+#define RAM UINT64_C(0x80000000)
 
 static bool took(enum hw_request request, uint32_t detail)
 {
@@ -65,7 +67,7 @@ static void check_console(struct chardev *chr)
     tap_eq(bench_read(TO, 8), UINT64_C(0x0101) << 48 | 'j', "a slow host keeps tohost busy");
     bench_write(TO, 8, UINT64_C(0x0101) << 48 | 'k');
     chr->room = 100;
-    chr->handlers->writable(chr->opaque);
+    bench_take(chr);
     tap_ok(!bench_read(TO, 8) && !strcmp(bench_sent(chr), "j"), "until it takes the character");
     bench_write(FROM, 8, 0);
 

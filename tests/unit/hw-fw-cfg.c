@@ -7,7 +7,10 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-enum { FW = 0x10100000, IO = 0x20000000, RAM = 0x80000000, RAM_SIZE = 0x10000, DESCRIPTOR = RAM };
+enum { FW = 0x10100000, IO = 0x20000000, RAM_SIZE = 0x10000 };
+
+#define RAM        UINT64_C(0x80000000)
+#define DESCRIPTOR RAM
 
 static uint8_t live[16];
 static unsigned selects, writes, written_offset, written_size;

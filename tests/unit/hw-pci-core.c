@@ -147,7 +147,7 @@ static void test_plugging(void)
     tap_eq(rd(&m, ecam(0, 3, 1, 0), 4), UINT32_MAX, "no function 1 yet");
     tap_eq(rd(&m, ecam(1, 3, 0, 0), 4), UINT32_MAX, "no bus 1");
     tap_eq(rd(&m, ecam(255, 31, 7, 0), 2), 0xffff, "no bus 255");
-    third = plug(&host->bus, "addr=0x3.7");
+    third = plug(&host->bus, "addr=0x3.0x7");
     tap_eq(rd(&m, ecam(0, 3, 7, 0), 4), 0x56781234, "a card as 03.7");
     next = plug(&host->bus, "");
     tap_eq(next->pci.devfn, 8, "the next free slot");
@@ -160,6 +160,8 @@ static void test_plugging(void)
     refuse("addr=3.0.1", "expected SLOT");
     refuse("addr=ffffffff", "expected SLOT");
     refuse("addr=g", "expected SLOT");
+    refuse("addr=0x", "expected SLOT");
+    refuse("addr=3.0x", "expected SLOT");
     hw_device_destroy(&first->pci.device);
     refuse("addr=3", "needs multifunction=on");
     tap_eq(rd(&m, ecam(0, 3, 0, 0), 4), UINT32_MAX, "gone");

@@ -72,10 +72,10 @@ static void check_transmit(void)
     chr.room = 3;
     get(IIR);
     line.rises = 0;
-    chr.handlers->writable(chr.opaque);
+    bench_take(&chr);
     tap_ok(get(LSR) == 0 && !line.level, "some are taken");
     chr.room = 1000;
-    chr.handlers->writable(chr.opaque);
+    bench_take(&chr);
     tap_str(bench_sent(&chr), "cABCDEFGHIJKLMNOP", "nothing is lost, in order");
     tap_ok(get(LSR) == 0x60 && line.rises == 1, "and empty is an interrupt");
     chr.room = 0;
@@ -83,7 +83,7 @@ static void check_transmit(void)
         set(RBR, (uint8_t)('a' + i));
     }
     chr.room = 1000;
-    chr.handlers->writable(chr.opaque);
+    bench_take(&chr);
     tap_str(bench_sent(&chr), "abcdefghijklmnor", "a full FIFO's last byte is overwritten");
     chr.room = 0;
     set(RBR, 'x');
@@ -91,7 +91,7 @@ static void check_transmit(void)
     set(IIR, 0x05);
     tap_ok(get(LSR) == 0x60 && get(IIR) == 0xc2, "a transmit reset empties it");
     chr.room = 1000;
-    chr.handlers->writable(chr.opaque);
+    bench_take(&chr);
     tap_str(bench_sent(&chr), "", "nothing comes after it");
     set(IER, 0);
     set(IIR, 0);
@@ -139,7 +139,9 @@ static void check_line_status(void)
     set(IIR, 0x01);
     get(IIR);
     bench_type(&chr, "x");
-    chr.handlers->event(chr.opaque, CHARDEV_BREAK);
+    if (chr.handlers) {
+        chr.handlers->event(chr.opaque, CHARDEV_BREAK);
+    }
     tap_eq(get(LSR), 0xe1, "a break waits behind a byte");
     tap_eq(get(IIR), 0xc4, "received data");
     tap_eq(get(RBR), 'x', "the byte");

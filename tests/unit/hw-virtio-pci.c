@@ -343,6 +343,8 @@ static void test_options(void)
     refuse("hold", "7", "virtio-rng-pci v0: hold=7");
     refuse("nonsense", "7", "virtio-rng-pci v0: ");
     refuse("vectors", "2049", "vectors=2049");
+    refuse("packed", "on", "packed=on");
+    refuse("ats", "on", "ats=on");
 
     struct hw_device *d = plug("virtio-rng-pci", "hold", "on");
 
@@ -350,6 +352,9 @@ static void test_options(void)
     hw_device_destroy(d);
     d = plug("virtio-rng-pci-non-transitional", "vectors", "0");
     tap_ok(d && !((struct pci_function *)d)->msix_cap, "no MSI-X");
+    hw_device_destroy(d);
+    d = plug("virtio-rng-pci", "event_idx", "off");
+    tap_eq(virtio_bus_features(&((struct virtio_pci *)d)->bus) >> 28 & 3, 1, "no event indices");
     hw_device_destroy(d);
     d = plug("virtio-rng-pci", "iommu_platform", "on");
     tap_ok(d && virtio_bus_features(&((struct virtio_pci *)d)->bus) >> 33 & 1, "access platform");

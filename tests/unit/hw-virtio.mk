@@ -13,6 +13,10 @@ unit-tests += hw-virtio-pci
 unit-libs-hw-virtio-pci := hw io mem util
 unit-syslibs-hw-virtio-pci := $(GLIB_LIBS)
 
+unit-tests += hw-virtio-hostile
+unit-libs-hw-virtio-hostile := hw io mem util
+unit-syslibs-hw-virtio-hostile := $(GLIB_LIBS)
+
 unit-tests += hw-virtio-rng
 unit-libs-hw-virtio-rng := hw io mem util
 unit-syslibs-hw-virtio-rng := $(GLIB_LIBS)

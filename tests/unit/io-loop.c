@@ -262,6 +262,35 @@ static void *schedule_main(void *arg)
     return arg;
 }
 
+static struct loop_bh *waiters[2];
+static bool waited_for;
+
+/* Whichever of the two comes first waits for the other, with a round inside of its call. */
+static void on_waiter(void *opaque)
+{
+    if (!waited_for) {
+        waited_for = true;
+        bh_runs = 0;
+        for (int i = 0; i < 3 && !bh_runs; i++) {
+            loop_iterate(loop, false);
+        }
+    } else {
+        bh_runs++;
+    }
+}
+
+static void check_nested_bhs(void)
+{
+    for (int i = 0; i < 2; i++) {
+        waiters[i] = loop_bh_create(loop, on_waiter, NULL);
+        loop_bh_schedule(waiters[i]);
+    }
+    drain();
+    tap_eq(bh_runs, 1, "a round inside of a bottom half calls the others");
+    loop_bh_destroy(waiters[0]);
+    loop_bh_destroy(waiters[1]);
+}
+
 static void check_bhs(void)
 {
     pthread_t thread;
@@ -476,6 +505,7 @@ int main(void)
     check_timers();
     check_heap();
     check_bhs();
+    check_nested_bhs();
     check_lock();
     check_pool();
     check_requests();

@@ -93,10 +93,12 @@ static void test_unpack(void)
     tap_eq(bad, 0, "zstd that is cut off is refused");
 
     memset(twice, 0, 64);
-    memcpy(twice, "MZ\0\0zimg", 8);
+    twice[0] = 'M';
+    twice[1] = 'Z';
+    memcpy(twice + 4, (const char[]){'z', 'i', 'm', 'g'}, 4);
     memcpy(twice + 8, &(uint32_t){64}, 4);
     memcpy(twice + 12, &(uint32_t){(uint32_t)size}, 4);
-    memcpy(twice + 24, "zstd", 4);
+    strcpy((char *)twice + 24, "zstd");
     memcpy(twice + 64, packed, size);
     unpacks("a self-extracting image", twice, 64 + size + 100, plain, sizeof(plain));
     memcpy(twice + 8, &(uint32_t){0xffffffff}, 4);
@@ -293,7 +295,7 @@ static int read_image(uint64_t size, uint64_t offset, uint64_t flags, size_t len
     memcpy(bytes + 8, &offset, 8);
     memcpy(bytes + 16, &size, 8);
     memcpy(bytes + 24, &flags, 8);
-    memcpy(bytes + 56, "RSC\x05", 4);
+    strcpy((char *)bytes + 56, "RSC\x05");
     file = file_of(bytes, length);
     err = loader_riscv_image(&file, image, error, sizeof(error));
     loader_close(&file);

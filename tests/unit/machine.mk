@@ -13,6 +13,6 @@ unit-libs-system-setup := system hw io mem util
 unit-syslibs-system-setup := $(SYSTEM_LIBS)
 
 ifneq ($(wildcard system/main-riscv64.c),)
-check-tests += tests/system-options/run tests/system-options/manual
+check-tests += tests/machine/run tests/system-options/run tests/system-options/manual
 endif
 endif

@@ -194,10 +194,10 @@ static void gates(void)
     gate("rv64gc,zcb=on", 0x9d4d, true);      /* c.mul: zcb and m */
     gate("rv64,m=off", 0x9d4d, false);
     gate("rv64,zcmop=off", 0x6081, false); /* c.mop.1 */
-    gate("rv64", 0x30200073, false); /* mret: full-system emulation only, as the next three */
-    gate("rv64", 0x10500073, false); /* wfi */
-    gate("max", 0x12000073, false);  /* sfence.vma */
-    gate("max", 0x0005a00f, false);  /* cbo.inval */
+    gate("rv64", 0x30200073, false);       /* mret: full-system emulation only, as the next three */
+    gate("rv64", 0x10500073, false);       /* wfi */
+    gate("max", 0x12000073, false);        /* sfence.vma */
+    gate("max", 0x0005a00f, false);        /* cbo.inval */
     gate("rv64", 0x6081, true);
 }
 

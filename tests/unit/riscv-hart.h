@@ -27,7 +27,7 @@ static struct mem_region hart_root, hart_ram_region;
 static struct mem_ram *hart_ram;
 static int64_t hart_now;
 static struct cpu_timer hart_timers[2];
-static unsigned hart_timer_count, hart_wakes, hart_flushes;
+static unsigned hart_timer_count, hart_wakes, hart_flushes, hart_switches;
 static struct cpu_flush hart_flush; /* the last */
 
 static int64_t hart_clock_now(struct cpu_clock_source *source, enum cpu_clock clock)
@@ -64,7 +64,13 @@ static void hart_tlb_flush(struct cpu *cpu, const struct cpu_flush *what)
     hart_flush = *what;
 }
 
-static const struct cpu_service_ops hart_service = {.wake = hart_wake, .tlb_flush = hart_tlb_flush};
+static void hart_data_space_changed(struct cpu *cpu)
+{
+    hart_switches++;
+}
+
+static struct cpu_service_ops hart_service = {
+    .wake = hart_wake, .tlb_flush = hart_tlb_flush, .data_space_changed = hart_data_space_changed};
 
 /* Lets the clock reach `ns`, with the timers that are due on the way. */
 static inline void hart_advance(int64_t ns)

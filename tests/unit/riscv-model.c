@@ -91,6 +91,11 @@ static void system_models(void)
     tap_ok(!memcmp(&set, &wide, sizeof(set)), "of two formats asked for the larger counts");
     set = parse_system("rv64,sm1p12=off");
     tap_ok(rv_has(&set, RV_EXT_sm1p12), "machine mode stays");
+    set = parse_system("rv64,h=off,v=false,mmu=true,cbom_blocksize=64,pmu-mask=0x7fff8");
+    tap_ok(!memcmp(&set, &wide, sizeof(set)), "properties that say what is so change nothing");
+    refused("rv64,v=on", "v=off");
+    refused("rv64,cboz_blocksize=128", "64");
+    refused("rv64,pmu-num", "16");
     set = parse_system("rva22s64");
     tap_ok(rv_has(&set, RV_EXT_svade) && !rv_has(&set, RV_EXT_svadu) && !rv_has(&set, RV_EXT_sstc),
            "rva22s64 has what the profile mandates");

@@ -227,6 +227,7 @@ int main(void)
         random_entries();
         if (n >= 20) {
             hart->sys.mseccfg = draw(4);
+            rv_pmp_reset(hart);
         }
         snprintf(what, sizeof(what), "set %u, mseccfg %u", n, (unsigned)hart->sys.mseccfg);
         compare(400, what);

@@ -64,7 +64,7 @@ static void test_rtc(void)
     tap_ok(!setup_rtc("base=2006-06-17", &offset, error, sizeof(error)) &&
                llabs(offset / 1000000000 - want + 57660) < 60,
            "-rtc base= a day");
-    setenv("TZ", "XXX-3", 1);
+    setenv("TZ", "TST-3", 1);
     tap_ok(!setup_rtc("base=localtime", &offset, error, sizeof(error)) &&
                offset == INT64_C(3) * 3600 * 1000000000,
            "-rtc base=localtime");
@@ -74,8 +74,21 @@ static void test_rtc(void)
     tap_ok(setup_rtc("bases=utc", &offset, error, sizeof(error)) == -EINVAL, "-rtc bases=");
 }
 
+static void test_uuid(void)
+{
+    static const uint8_t want[16] = {0x12, 0x34, 0x56, 0x78, 0x9a, 0xbc, 0xde, 0xf0,
+                                     0x01, 0x23, 0x45, 0x67, 0x89, 0xab, 0xcd, 0xef};
+    uint8_t uuid[16];
+
+    setup_uuid("12345678-9abc-DEF0-0123-456789abcdef", uuid);
+    tap_ok(memcmp(uuid, want, 16) == 0, "-uuid");
+    setup_uuid(NULL, uuid);
+    tap_ok(uuid[0] == 0 && memcmp(uuid, uuid + 1, 15) == 0, "no -uuid");
+}
+
 int main(void)
 {
+    test_uuid();
     test_smp();
     test_rtc();
     return tap_done();

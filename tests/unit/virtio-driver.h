@@ -165,6 +165,8 @@ struct test_device {
     bool hold;                   /* keeps chains until stopped */
     bool push_on_stop;           /* then pushes them, else frees them */
     bool light;                  /* looks at the ends of pieces only */
+    bool eager;                  /* asks for notifications itself, and goes on if there are more */
+    void (*answered)(void);      /* called behind each answer; may be NULL */
     _Atomic unsigned handled, popped, started, stopped, reset;
     pthread_t handler_thread;
     struct virtio_chain *held[TEST_HELD_MAX];
@@ -223,9 +225,19 @@ static inline void test_handle(struct virtio_device *device, struct virtio_queue
             test->held[test->held_count++] = chain;
         } else {
             test_answer(chain);
+            virtio_flush(queue);
+            if (test->answered) {
+                test->answered();
+            }
+        }
+        if (test->eager) {
+            virtio_want_notify(queue, false);
         }
     }
     virtio_flush(queue);
+    if (test->eager && virtio_want_notify(queue, true)) {
+        test_handle(device, queue);
+    }
 }
 
 static inline uint64_t test_features(struct virtio_device *device)
@@ -313,6 +325,7 @@ static const struct state_table test_state = {
     .name = "test", .version = 1, .min_version = 1, .fields = test_fields};
 
 static const struct property test_properties[] = {
+    VIRTIO_PROPERTIES,
     PROPERTY(BOOL, "hold", struct test_device, hold, .help = "keeps chains"),
     PROPERTY_END,
 };

@@ -1,0 +1,3 @@
+# Kernels of distributions on whole machines.
+
+check-tests += tests/boot/virtio
