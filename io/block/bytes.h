@@ -2,6 +2,7 @@
 #ifndef TINAMOU_IO_BLOCK_BYTES_H
 #define TINAMOU_IO_BLOCK_BYTES_H
 
+#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -61,6 +62,15 @@ static inline void bytes_put_be32(uint8_t *at, uint32_t value)
 static inline void bytes_put_be64(uint8_t *at, uint64_t value)
 {
     bytes_put_le64(at, __builtin_bswap64(value));
+}
+
+/* Text in a field of so many bytes: without an end when it fills it, and what follows it is left.
+ */
+static inline void bytes_put_text(uint8_t *at, const char *text, size_t size)
+{
+    for (size_t i = 0; i < size && text[i]; i++) {
+        at[i] = (uint8_t)text[i];
+    }
 }
 
 #endif

@@ -623,10 +623,8 @@ int block_status_above(struct block_node *node, const struct block_node *base, u
 
 int block_get_info(struct block_node *node, struct block_info *info)
 {
-    struct block_node *child;
-
-    while (!node->driver->info && (child = below(node))) {
-        node = child;
+    if (!node->driver->info && node->driver->is_filter && node->file) {
+        return block_get_info(node->file->node, info);
     }
     *info = (struct block_info){.allocated = UINT64_MAX};
     if (node->driver->info) {

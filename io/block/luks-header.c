@@ -20,6 +20,7 @@
  * The images that are written lay slots at multiples of 4 KiB.
  */
 #include "io/block/luks-header.h"
+#include "io/block/bytes.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -45,19 +46,6 @@ struct header {
     uint8_t slot_salt[LUKS_SLOTS][SALT_SIZE];
 };
 
-static uint32_t get32(const uint8_t *at)
-{
-    return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
-
-static void put32(uint8_t *at, uint32_t value)
-{
-    at[0] = (uint8_t)(value >> 24);
-    at[1] = (uint8_t)(value >> 16);
-    at[2] = (uint8_t)(value >> 8);
-    at[3] = (uint8_t)value;
-}
-
 static int find_name(const char *const *names, const char *name, size_t size)
 {
     for (int i = 0; names[i]; i++) {
@@ -79,7 +67,7 @@ static void diffuse(enum crypto_hash hash, uint8_t *block, size_t size)
     for (uint32_t i = 0; (size_t)i * piece < size; i++) {
         size_t n = size - i * piece < piece ? size - i * piece : piece;
 
-        put32(text, i);
+        bytes_put_be32(text, i);
         memcpy(text + 4, block + i * piece, n);
         crypto_digest(hash, text, 4 + n, digest);
         memcpy(block + i * piece, digest, n);
@@ -186,15 +174,15 @@ static int parse_slots(const uint8_t *raw, const char *who, struct header *h, si
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         const uint8_t *at = raw + 208 + i * SLOT_SIZE;
         struct luks_slot *slot = &h->info.slot[i];
-        uint32_t state = get32(at);
+        uint32_t state = bytes_be32(at);
 
         if (state != SLOT_ACTIVE && state != SLOT_UNUSED) {
             return bad(who, "a key slot is neither used nor unused", error, error_size);
         }
         *slot = (struct luks_slot){.active = state == SLOT_ACTIVE,
-                                   .iterations = get32(at + 4),
-                                   .stripes = get32(at + 44),
-                                   .key_offset = (uint64_t)get32(at + 40) * CRYPTO_SECTOR};
+                                   .iterations = bytes_be32(at + 4),
+                                   .stripes = bytes_be32(at + 44),
+                                   .key_offset = (uint64_t)bytes_be32(at + 40) * CRYPTO_SECTOR};
         memcpy(h->slot_salt[i], at + 8, SALT_SIZE);
         if (!slot->active) {
             continue;
@@ -219,7 +207,7 @@ static int parse(const uint8_t *raw, const char *who, struct header *h, char *er
                  size_t error_size)
 {
     char cipher[33] = "", mode[33] = "", hash[33] = "";
-    uint32_t key_size = get32(raw + 108);
+    uint32_t key_size = bytes_be32(raw + 108);
 
     if (!luks_probe(raw, HEADER_SIZE)) {
         return bad(who, "expected a header of version 1", error, error_size);
@@ -241,11 +229,11 @@ static int parse(const uint8_t *raw, const char *who, struct header *h, char *er
     }
     memcpy(h->digest, raw + 112, DIGEST_SIZE);
     memcpy(h->digest_salt, raw + 132, SALT_SIZE);
-    h->info.master_iterations = get32(raw + 164);
+    h->info.master_iterations = bytes_be32(raw + 164);
     if (!h->info.master_iterations || h->info.master_iterations > MAX_ITERATIONS) {
         return bad(who, "the iterations of the digest are not plausible", error, error_size);
     }
-    h->info.payload_offset = (uint64_t)get32(raw + 104) * CRYPTO_SECTOR;
+    h->info.payload_offset = (uint64_t)bytes_be32(raw + 104) * CRYPTO_SECTOR;
     return parse_slots(raw, who, h, key_size, error, error_size);
 }
 
@@ -360,23 +348,16 @@ static int make_uuid(char *uuid)
     return err;
 }
 
-/* Text in a field that is zeros: the field needs no end if the text fills it. */
-static void put_text(uint8_t *at, const char *text, size_t size)
-{
-    for (size_t i = 0; i < size && text[i]; i++) {
-        at[i] = (uint8_t)text[i];
-    }
-}
-
 static void serialise(const struct header *h, uint8_t *raw)
 {
     const struct crypto_spec *spec = &h->info.spec;
     char text[64];
 
     memset(raw, 0, HEADER_SIZE);
-    memcpy(raw, "LUKS\xba\xbe\0\1", 8);
-    put_text(raw + 8, crypto_cipher_names[spec->cipher],
-             strcspn(crypto_cipher_names[spec->cipher], "-"));
+    bytes_put_text(raw, "LUKS\xba\xbe", 6);
+    bytes_put_be16(raw + 6, 1);
+    bytes_put_text(raw + 8, crypto_cipher_names[spec->cipher],
+                   strcspn(crypto_cipher_names[spec->cipher], "-"));
     if (spec->mode == CRYPTO_ECB) {
         snprintf(text, sizeof(text), "ecb");
     } else if (spec->ivgen == CRYPTO_ESSIV) {
@@ -386,23 +367,23 @@ static void serialise(const struct header *h, uint8_t *raw)
         snprintf(text, sizeof(text), "%s-%s", crypto_mode_names[spec->mode],
                  crypto_ivgen_names[spec->ivgen]);
     }
-    put_text(raw + 40, text, 32);
-    put_text(raw + 72, crypto_hash_names[h->info.hash], 32);
-    put32(raw + 104, (uint32_t)(h->info.payload_offset / CRYPTO_SECTOR));
-    put32(raw + 108, (uint32_t)crypto_key_size(spec));
+    bytes_put_text(raw + 40, text, 32);
+    bytes_put_text(raw + 72, crypto_hash_names[h->info.hash], 32);
+    bytes_put_be32(raw + 104, (uint32_t)(h->info.payload_offset / CRYPTO_SECTOR));
+    bytes_put_be32(raw + 108, (uint32_t)crypto_key_size(spec));
     memcpy(raw + 112, h->digest, DIGEST_SIZE);
     memcpy(raw + 132, h->digest_salt, SALT_SIZE);
-    put32(raw + 164, h->info.master_iterations);
-    put_text(raw + 168, h->info.uuid, 40);
+    bytes_put_be32(raw + 164, h->info.master_iterations);
+    bytes_put_text(raw + 168, h->info.uuid, 40);
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         uint8_t *at = raw + 208 + i * SLOT_SIZE;
         const struct luks_slot *slot = &h->info.slot[i];
 
-        put32(at, slot->active ? SLOT_ACTIVE : SLOT_UNUSED);
-        put32(at + 4, slot->iterations);
+        bytes_put_be32(at, slot->active ? SLOT_ACTIVE : SLOT_UNUSED);
+        bytes_put_be32(at + 4, slot->iterations);
         memcpy(at + 8, h->slot_salt[i], SALT_SIZE);
-        put32(at + 40, (uint32_t)(slot->key_offset / CRYPTO_SECTOR));
-        put32(at + 44, slot->stripes);
+        bytes_put_be32(at + 40, (uint32_t)(slot->key_offset / CRYPTO_SECTOR));
+        bytes_put_be32(at + 44, slot->stripes);
     }
 }
 

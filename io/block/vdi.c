@@ -295,7 +295,7 @@ static int vdi_create(const struct block_create *create, const void *options, ch
     const struct vdi_create_options *o = options;
     uint64_t size = (create->size + 511) / 512 * 512;
     uint64_t blocks = (size + BLOCK_SIZE - 1) / BLOCK_SIZE;
-    uint64_t data_offset = (HEADER_SIZE + blocks * 4 + 511) / 512 * 512;
+    uint64_t data_offset;
     uint8_t *head;
     int err;
 

@@ -188,7 +188,7 @@ static void make_header(uint8_t *h, uint64_t sectors, uint64_t redundant, uint64
     bytes_put_le64(h + 48, redundant);
     bytes_put_le64(h + 56, directory);
     bytes_put_le64(h + 64, data);
-    memcpy(h + 73, "\n \r\n", 4); /* notices transfers as text */
+    bytes_put_text(h + 73, "\n \r\n", 4); /* notices transfers as text */
 }
 
 int vmdk_create(const struct block_create *create, const void *options, char *error,

@@ -399,15 +399,16 @@ static int make_footer(uint8_t *f, uint64_t size, struct geometry g, bool dynami
     int err;
 
     memset(f, 0, FOOTER_SIZE);
-    memcpy(f, "conectix", 8);
+    bytes_put_text(f, "conectix", 8);
     bytes_put_be32(f + 8, 2);
     bytes_put_be32(f + 12, 0x00010000);
     bytes_put_be64(f + 16, dynamic ? FOOTER_SIZE : UINT64_MAX);
     bytes_put_be32(f + 24, (uint32_t)(time(NULL) - EPOCH));
-    memcpy(f + 28, forced ? "qem2" : "qemu", 4); /* by which everybody knows how to read the size */
+    bytes_put_text(f + 28, forced ? "qem2" : "qemu",
+                   4); /* by which everybody knows how to read the size */
     bytes_put_be16(f + 32, 5);
     bytes_put_be16(f + 34, 3);
-    memcpy(f + 36, "Wi2k", 4);
+    bytes_put_text(f + 36, "Wi2k", 4);
     bytes_put_be64(f + 40, size);
     bytes_put_be64(f + 48, size);
     bytes_put_be16(f + 56, (uint16_t)g.cylinders);
@@ -431,7 +432,7 @@ static int create_dynamic(struct block_node *file, const uint8_t *footer, uint64
         return -ENOMEM;
     }
     memcpy(image, footer, FOOTER_SIZE);
-    memcpy(header, "cxsparse", 8);
+    bytes_put_text(header, "cxsparse", 8);
     bytes_put_be64(header + 8, UINT64_MAX);
     bytes_put_be64(header + 16, FOOTER_SIZE + HEADER_SIZE);
     bytes_put_be32(header + 24, 0x00010000);
