@@ -125,8 +125,8 @@ struct jit_reloc {
     uint8_t kind;
 };
 
-/* A direct jump or call to another unit: an aligned 4-byte displacement that may be patched while
- * others run it. */
+/* A direct jump or call to another unit: a 4-byte displacement, within eight aligned bytes so that
+ * it may be patched while others run it. */
 struct jit_link {
     uint32_t offset; /* of the displacement */
     uint32_t stub;   /* where it leads while unlinked (offset in the unit) */

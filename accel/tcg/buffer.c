@@ -145,7 +145,7 @@ int tcg_buffer_init(size_t size, bool anonymous)
 
 uint32_t tcg_buffer_alloc(uint32_t size)
 {
-    uint32_t at = (buffer_used + 15) & ~15u;
+    uint32_t at = (buffer_used + TCG_CODE_ALIGN - 1) & ~(TCG_CODE_ALIGN - 1u);
 
     if (size > buffer_size - at) {
         return UINT32_MAX;

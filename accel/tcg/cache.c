@@ -173,12 +173,16 @@ struct tcg_unit *tcg_unit_at(uint32_t offset)
     return NULL;
 }
 
-/* Another thread may be executing the jump: the displacement is aligned, so it sees the old or the
- * new one. */
+/* Another thread may be executing the jump: the displacement lies within eight aligned bytes, which
+ * are written at once, so it sees the old or the new one. */
 static void patch(uint32_t at, uint32_t to)
 {
+    uint64_t *word = (uint64_t *)(tcg_code_rw + (at & ~7u));
+    unsigned shift = 8 * (at & 7);
     uint32_t disp = to - (at + 4);
-    __atomic_store_n((uint32_t *)(tcg_code_rw + at), disp, __ATOMIC_RELEASE);
+
+    __atomic_store_n(word, (*word & ~((uint64_t)UINT32_MAX << shift)) | (uint64_t)disp << shift,
+                     __ATOMIC_RELEASE);
 }
 
 void tcg_link_locked(uint32_t number, struct tcg_unit *to)

@@ -5,10 +5,14 @@
  * again. Compiling costs some thousand host instructions for each guest instruction, interpreting
  * its IR a hundred. So the first time control reaches a pc, a short unit is built (up to the next
  * branch, for nothing is known of what follows) and interpreted on the spot; the second time it is
- * compiled like any other. Nothing is kept of the first time but a bit.
+ * compiled like any other. Nothing is kept of the first time but a count.
  *
- * The bits are a filter, not a set: where two pcs share one, the second is compiled at once, which
- * is no more than it would be without the filter. It is written without a lock; a bit lost to a
+ * While a process is young, code is compiled the fourth time only: of what start-up code and the
+ * dynamic linker run twice, much is not run often enough to pay for compiling. In longer programs
+ * that does not hold.
+ *
+ * The counts are a filter, not a map: where two pcs share one, the second is compiled sooner, which
+ * is no more than it would be without the filter. It is written without a lock; a count lost to a
  * race means one more interpretation.
  */
 #include <errno.h>
@@ -17,9 +21,13 @@
 #include "jit/interp/interp.h"
 #include "util/log.h"
 
-enum { FILTER_BITS = 18 };
+enum {
+    FILTER_BITS = 17,
+    YOUNG = 2000, /* runs of cold code that make a process old */
+    YOUNG_RUNS = 3,
+};
 
-static uint8_t filter[1 << (FILTER_BITS - 3)];
+static uint8_t filter[1 << (FILTER_BITS - 2)]; /* two bits each */
 
 struct tcg_cold {
     struct jit_options options; /* merging equal ops does not pay for one run */
@@ -33,21 +41,29 @@ static unsigned filter_index(uint64_t pc, uint64_t mode)
     return h >> (64 - FILTER_BITS);
 }
 
-bool tcg_is_cold(const struct cpu *cpu, uint64_t pc)
+static unsigned runs(unsigned i)
 {
-    unsigned i = filter_index(pc, cpu->mode);
-
-    return tcg.options.cold && !tcg.config.one_insn &&
-           !(__atomic_load_n(&filter[i / 8], __ATOMIC_RELAXED) >> (i % 8) & 1);
+    return __atomic_load_n(&filter[i / 4], __ATOMIC_RELAXED) >> (i % 4 * 2) & 3;
 }
 
-static void warm(const struct cpu *cpu, uint64_t pc)
+bool tcg_is_cold(const struct cpu *cpu, uint64_t pc)
 {
-    unsigned i = filter_index(pc, cpu->mode);
+    bool young = __atomic_load_n(&tcg.stats.cold_units, __ATOMIC_RELAXED) < YOUNG;
 
-    __atomic_store_n(&filter[i / 8],
-                     __atomic_load_n(&filter[i / 8], __ATOMIC_RELAXED) | 1u << (i % 8),
-                     __ATOMIC_RELAXED);
+    return tcg.options.cold && !tcg.config.one_insn &&
+           runs(filter_index(pc, cpu->mode)) < (young ? YOUNG_RUNS : 1);
+}
+
+static void set_runs(const struct cpu *cpu, uint64_t pc, bool all)
+{
+    unsigned i = filter_index(pc, cpu->mode), count = all ? 3 : runs(i) + 1;
+
+    if (count <= 3) {
+        unsigned others = __atomic_load_n(&filter[i / 4], __ATOMIC_RELAXED) & ~(3u << (i % 4 * 2));
+
+        __atomic_store_n(&filter[i / 4], (uint8_t)(others | count << (i % 4 * 2)),
+                         __ATOMIC_RELAXED);
+    }
 }
 
 static struct tcg_cold *of(struct tcg_cpu *self)
@@ -72,7 +88,7 @@ void tcg_cold_free(struct tcg_cpu *self)
     }
 }
 
-bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *result)
+unsigned tcg_run_cold(struct cpu *cpu, struct tcg_where *where)
 {
     struct tcg_cold *cold = of(cpu->accel);
     uint64_t pc = where->pc;
@@ -83,16 +99,18 @@ bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *resul
                                     .fetch = tcg_fetch,
                                     .opaque = where};
 
-    warm(cpu, pc);
+    set_runs(cpu, pc, !cold);
     if (!cold) {
-        return false;
+        return CPU_EXIT_NONE;
     }
+    tcg_log_exec(cpu, pc);
     ir_build_begin(&cold->builder, &cold->unit, &cold->options, cpu->ops->ir, pc);
     cpu->ops->translate(&cold->builder, &request);
     if (cold->unit.calls_memory) {
-        return false; /* helpers find their way back from a fault only in generated code */
+        set_runs(cpu, pc, true);
+        return CPU_EXIT_NONE; /* helpers find their way back from a fault only in generated code */
     }
     __atomic_fetch_add(&tcg.stats.cold_units, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&tcg.stats.cold_insns, request.insns, __ATOMIC_RELAXED);
-    return tcg_interpret(cpu, &cold->unit, result);
+    return tcg_interpret(cpu, &cold->unit);
 }

@@ -183,7 +183,10 @@ extern struct tcg tcg;
 extern uint8_t *tcg_code_rx, *tcg_code_rw;
 /* 0 or -errno. anonymous: as perf needs it to look for names. */
 int tcg_buffer_init(size_t size, bool anonymous);
-uint32_t tcg_buffer_alloc(uint32_t size); /* 16-byte aligned; UINT32_MAX when full */
+/* Code starts with a cache line: where it would start in the middle of one, the host's branch
+ * predictor is at times half as good. */
+enum { TCG_CODE_ALIGN = 64 };
+uint32_t tcg_buffer_alloc(uint32_t size); /* aligned; UINT32_MAX when full */
 void tcg_buffer_reset(uint32_t keep);     /* all but the first `keep` bytes are free */
 uint32_t tcg_buffer_used(void);
 size_t tcg_buffer_size(void);
@@ -233,8 +236,8 @@ void tcg_stats_fork_child(struct tcg_cpu *self); /* counts anew */
 
 /* interp.c: the run loop of the interpreter. */
 enum cpu_exit tcg_run_interp(struct cpu *cpu);
-/* Runs one unit. True if the vCPU is to leave for its driver, with the reason in *result. */
-bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result);
+/* Runs one unit. The reason for tcg_leave(), or CPU_EXIT_NONE: on at the pc. */
+unsigned tcg_interpret(struct cpu *cpu, const struct ir_unit *unit);
 /* In the signal handler: a helper that the interpreter has called faulted at this guest address.
  * Changes the context so that the thread leaves the helper, and the guest gets the fault. */
 void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,
@@ -242,9 +245,9 @@ void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address,
 
 /* cold.c: code that runs for the first time. */
 bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);
-/* Interprets from pc to the next branch and makes it warm; may do just the latter. As
- * tcg_interpret(). */
-bool tcg_run_cold(struct cpu *cpu, struct tcg_where *where, enum cpu_exit *result);
+/* Interprets from where->pc, which is the state's, to the next branch, and makes it warmer; may do
+ * just the latter. As tcg_interpret(). */
+unsigned tcg_run_cold(struct cpu *cpu, struct tcg_where *where);
 void tcg_cold_free(struct tcg_cpu *self);
 
 /* tcg.c */

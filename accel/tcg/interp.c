@@ -77,7 +77,7 @@ void tcg_interp_escape(struct cpu *cpu, int signal, int code, uint64_t address, 
 
 static const struct interp_memory memory = {.load = load, .store = store, .cas = cas};
 
-bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *result)
+unsigned tcg_interpret(struct cpu *cpu, const struct ir_unit *unit)
 {
     struct tcg_cpu *self = cpu->accel;
     struct interp_memory ops = tcg.system ? *tcg.system->memory : memory;
@@ -88,24 +88,16 @@ bool tcg_interpret(struct cpu *cpu, const struct ir_unit *unit, enum cpu_exit *r
     if (interp_run(unit, cpu, &ops, &leave) == -EFAULT) {
         tcg_set_pc(cpu, leave.pc);
         if (tcg.system) {
-            tcg_count_exit(self, CPU_EXIT_MEM_FAULT);
-            *result = CPU_EXIT_MEM_FAULT;
-            return true;
+            return CPU_EXIT_MEM_FAULT;
         }
         cpu->exit_arg = self->escaped ? self->escape_address : mem_guest_fault_address();
         self->escaped = false;
         cpu->exit_signal = leave.fault_signal;
         cpu->exit_code = leave.fault_code;
-        tcg_count_exit(self, CPU_EXIT_MEM_FAULT);
-        *result = CPU_EXIT_MEM_FAULT;
-        return true;
+        return CPU_EXIT_MEM_FAULT;
     }
     tcg_set_pc(cpu, leave.pc);
-    if (tcg.system) {
-        *result = leave.op == IR_exit_loop ? (enum cpu_exit)leave.reason : CPU_EXIT_NONE;
-        return *result != CPU_EXIT_NONE;
-    }
-    return leave.op == IR_exit_loop && tcg_leave(cpu, leave.reason, result);
+    return leave.op == IR_exit_loop ? leave.reason : CPU_EXIT_NONE;
 }
 
 enum cpu_exit tcg_run_interp(struct cpu *cpu)
@@ -116,6 +108,7 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
     for (;;) {
         struct tcg_unit *unit;
         struct cpu_jump *jump;
+        unsigned reason;
         uint64_t pc = tcg_pc(cpu);
 
         if (atomic_load(&cpu->kicked) && tcg_take_kick(cpu)) {
@@ -142,7 +135,8 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
             }
         }
         tcg_log_exec(cpu, unit->pc);
-        if (tcg_interpret(cpu, unit->ir, &result)) {
+        reason = tcg_interpret(cpu, unit->ir);
+        if (reason != CPU_EXIT_NONE && tcg_leave(cpu, reason, &result)) {
             return result;
         }
     }

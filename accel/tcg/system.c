@@ -243,15 +243,10 @@ static const void *find_code(struct cpu *cpu, uint64_t pc, struct cpu_jump *jump
 
 static enum cpu_exit run_cold(struct cpu *cpu, uint64_t pc)
 {
-    enum cpu_exit reason = CPU_EXIT_NONE;
     struct tcg_where where;
 
-    if (!tcg_tlb_locate(cpu, pc, &where)) {
-        return CPU_EXIT_MEM_FAULT;
-    }
-    tcg_log_exec(cpu, pc);
-    tcg_run_cold(cpu, &where, &reason);
-    return reason;
+    return tcg_tlb_locate(cpu, pc, &where) ? (enum cpu_exit)tcg_run_cold(cpu, &where)
+                                           : CPU_EXIT_MEM_FAULT;
 }
 
 /* Runs from pc to the next exit; which one. CPU_EXIT_NONE: go on with what pc is now. */
@@ -273,7 +268,7 @@ static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
     if (code) {
         tcg_log_exec(cpu, pc);
         if (tcg.interp) {
-            tcg_interpret(cpu, ((const struct tcg_unit *)code)->ir, &reason);
+            reason = (enum cpu_exit)tcg_interpret(cpu, ((const struct tcg_unit *)code)->ir);
         } else {
             enter(cpu, code);
             reason = (enum cpu_exit)cpu->exit_reason;

@@ -91,23 +91,47 @@ static struct tcg_unit *unit_for(struct cpu *cpu, const struct tcg_where *where)
     return unit ? unit : tcg_translate_locked(cpu, where);
 }
 
-/* Called by generated code, on its stack. */
+static const void *leave_for(struct cpu *cpu, unsigned reason)
+{
+    cpu->exit_reason = reason;
+    return NULL;
+}
+
+/*
+ * Called by generated code, on its stack, with the pc in the state. Code that is cold is run here,
+ * so that what it was called by or returns to keeps its place on the shadow stack.
+ */
 static const void *hook_lookup(void *state, uint64_t pc)
 {
     struct cpu *cpu = state;
     struct tcg_cpu *self = cpu->accel;
-    struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
-    struct tcg_where where = {.pc = pc};
+    struct tcg_where where;
+    struct cpu_jump *jump;
     const void *code = NULL;
     struct tcg_unit *unit;
 
-    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ||
-        tcg_is_cold(cpu, pc)) {
-        return NULL;
+    for (;; pc = tcg_pc(cpu)) {
+        unsigned reason;
+
+        if (atomic_load(&cpu->kicked) || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN)) {
+            return leave_for(cpu, TCG_EXIT_LOOKUP);
+        }
+        if (!tcg_is_cold(cpu, pc)) {
+            break;
+        }
+        if (tcg.system) {
+            return leave_for(cpu, TCG_EXIT_LOOKUP); /* where interrupts are taken */
+        }
+        reason = tcg_run_cold(cpu, &(struct tcg_where){.pc = pc});
+        if (reason != CPU_EXIT_NONE) {
+            return leave_for(cpu, reason);
+        }
     }
+    where = (struct tcg_where){.pc = pc};
     if (tcg.system && !tcg.system->locate(cpu, pc, &where)) {
-        return NULL;
+        return leave_for(cpu, TCG_EXIT_LOOKUP);
     }
+    jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
     lock_acquire(&tcg.lock);
     tcg.stats.lookups_missed++;
     unit = unit_for(cpu, &where);
@@ -119,7 +143,7 @@ static const void *hook_lookup(void *state, uint64_t pc)
         __atomic_store_n(&jump->pc, pc, __ATOMIC_RELEASE);
     }
     lock_release(&tcg.lock);
-    return code;
+    return code ? code : leave_for(cpu, TCG_EXIT_LOOKUP);
 }
 
 static const void *hook_link(void *state, uint32_t number)
@@ -128,6 +152,7 @@ static const void *hook_link(void *state, uint32_t number)
     struct tcg_where where;
     const void *code = NULL;
     struct tcg_unit *unit;
+    bool cold;
 
     lock_acquire(&tcg.lock);
     where = (struct tcg_where){.pc = tcg.links[number].pc};
@@ -137,13 +162,13 @@ static const void *hook_link(void *state, uint32_t number)
          * there */
         lock_release(&tcg.lock);
         if (!tcg.system->locate(cpu, where.pc, &where)) {
-            return NULL;
+            return leave_for(cpu, TCG_EXIT_LOOKUP);
         }
         lock_acquire(&tcg.lock);
     }
-    unit = atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) || tcg_is_cold(cpu, where.pc)
-               ? NULL
-               : unit_for(cpu, &where);
+    cold = tcg_is_cold(cpu, where.pc);
+    unit =
+        cold || atomic_load(&tcg.stop) || log_enabled(LOG_NOCHAIN) ? NULL : unit_for(cpu, &where);
     if (unit) {
         if (tcg.options.link) {
             tcg_link_locked(number, unit);
@@ -151,7 +176,10 @@ static const void *hook_link(void *state, uint32_t number)
         code = tcg_code_rx + unit->code;
     }
     lock_release(&tcg.lock);
-    return code;
+    if (cold) {
+        return hook_lookup(state, where.pc);
+    }
+    return code ? code : leave_for(cpu, TCG_EXIT_LOOKUP);
 }
 
 /* The vCPU may look at units and run their code, until in_code is false again. */
@@ -192,10 +220,12 @@ static const void *hook_call(void *state)
     go_on = tcg.config.syscall(cpu);
     cpu->ops->load_fpu(cpu);
     tcg_begin_code(self);
-    cpu->exit_reason = go_on ? CPU_EXIT_NONE : CPU_EXIT_KICK;
-    if (!go_on || atomic_load(&cpu->kicked) || atomic_load(&tcg.epoch) != epoch ||
-        cpu->mode != mode) {
-        return NULL;
+    cpu->exit_reason = CPU_EXIT_NONE;
+    if (!go_on) {
+        return leave_for(cpu, CPU_EXIT_KICK);
+    }
+    if (atomic_load(&cpu->kicked) || atomic_load(&tcg.epoch) != epoch || cpu->mode != mode) {
+        return leave_for(cpu, TCG_EXIT_LOOKUP);
     }
     pc = tcg_pc(cpu);
     jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
@@ -273,7 +303,6 @@ static void set_target(const struct cpu_target_ops *ops)
         .call = tcg.layout.call_reason ? hook_call : NULL,
         .pc_offset = ops->pc_offset,
         .reason_poll = TCG_EXIT_POLL,
-        .reason_lookup = TCG_EXIT_LOOKUP,
     };
 
     if (tcg.ops) {
@@ -469,8 +498,9 @@ static enum cpu_exit run_host(struct cpu *cpu)
             return CPU_EXIT_KICK;
         }
         if (tcg_is_cold(cpu, pc)) {
-            tcg_log_exec(cpu, pc);
-            if (tcg_run_cold(cpu, &where, &result)) {
+            unsigned reason = tcg_run_cold(cpu, &where);
+
+            if (reason != CPU_EXIT_NONE && tcg_leave(cpu, reason, &result)) {
                 return result;
             }
             continue;

@@ -361,14 +361,16 @@ static inline void x86_patch(struct x86_asm *a, uint32_t at, uint32_t to)
     memcpy(a->base + at, &disp, 4);
 }
 
-/* Pads so that a displacement `lead` bytes further on is 4-byte aligned. */
-static inline void x86_align_disp(struct x86_asm *a, unsigned lead)
+/* Pads at `from`, what stands behind it moves, so that a displacement `lead` bytes behind the end
+ * lies within eight aligned bytes. */
+static inline void x86_align_disp(struct x86_asm *a, unsigned lead, uint32_t from)
 {
     static const uint8_t nops[4][3] = {{0}, {0x90}, {0x66, 0x90}, {0x0f, 0x1f, 0x00}};
-    unsigned pad = -(a->size + lead) & 3;
+    unsigned at = (a->size + lead) & 7, pad = at > 4 ? 8 - at : 0;
 
     x86_reserve(a);
-    memcpy(a->base + a->size, nops[pad], 3);
+    memmove(a->base + from + pad, a->base + from, a->size - from);
+    memcpy(a->base + from, nops[pad], pad);
     a->size += pad;
 }
 

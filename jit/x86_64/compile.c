@@ -133,6 +133,8 @@ void x86_cold_begin(struct x86_compiler *c, uint32_t jump_at)
         return;
     }
     x86_fixup(c, jump_at, false, c->cold.size, true);
+    c->cold_from = jump_at;
+    c->cold_start = c->cold.size;
     memcpy(c->saved_owner, c->owner, sizeof(c->owner));
     memcpy(c->saved_map, c->map, c->target->global_count * sizeof(c->map[0]));
     c->saved_locked = c->locked;
@@ -303,6 +305,7 @@ bool jit_x86_compile(struct x86_compiler *c, const struct ir_unit *unit, struct 
     c->a = &c->main;
     c->fixup_count = 0;
     c->in_cold = false;
+    c->compare_in = NULL;
     c->nested_over = 0;
     c->page.reg = REG_NONE;
     c->locked = 0;

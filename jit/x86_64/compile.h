@@ -57,6 +57,7 @@ struct val {
     bool part : 1;     /* live.c: an address that its users could do without */
     bool plain : 1;    /* live.c: somebody needs it in a register or in memory */
     bool fused : 1;    /* a part of its users' memory operands; dead */
+    bool even : 1;     /* and x, -2 that only a lookup uses: masked there where it matters */
     bool nan_test : 1; /* fcmp eq x, x that only decides a callif: tested there */
 };
 
@@ -120,8 +121,11 @@ struct x86_compiler {
     bool rec_reset;
     uint64_t insn_pc;
 
-    bool failed; /* out of spill slots */
+    bool failed;                      /* out of spill slots */
+    uint32_t compare_at, compare_end; /* the last comparison ... */
+    const struct x86_asm *compare_in; /* ... and its buffer */
     bool in_cold;
+    uint32_t cold_from, cold_start; /* displacement that leads to the cold piece; where it starts */
     uint32_t
         nested_over; /* not 0: displacement of the jump over a cold piece within a cold block */
     struct undo *undo;

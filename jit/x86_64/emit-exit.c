@@ -120,7 +120,7 @@ static void jump_link(struct x86_compiler *c, uint64_t pc)
         far_jump(c, pc, false);
         return;
     }
-    x86_align_disp(c->a, 1);
+    x86_align_disp(c->a, 1, c->a->size);
     at = x86_jmp(c->a);
     link_to(c, at, pc);
 }
@@ -133,7 +133,9 @@ static void jcc_link(struct x86_compiler *c, enum x86_cond cc, uint64_t pc)
         x86_patch(c->a, at, c->a->size);
         return;
     }
-    x86_align_disp(c->a, 2);
+    /* the comparison stays next to the jump: hosts take the two as one */
+    bool adjacent = c->compare_in == c->a && c->compare_end == c->a->size;
+    x86_align_disp(c->a, 2, adjacent ? c->compare_at : c->a->size);
     link_to(c, x86_jcc(c->a, cc), pc);
 }
 
@@ -171,11 +173,33 @@ static bool back_edge(const struct x86_compiler *c, uint64_t pc)
     return pc <= c->unit->pc;
 }
 
+/* A cold piece that would be a jump and nothing else: the conditional jump that leads to it, the
+ * last instruction of the main line, becomes that jump. False if there is more to do. */
+static bool link_branch(struct x86_compiler *c, uint64_t pc)
+{
+    uint32_t at = c->cold_from;
+    enum x86_cond cc;
+
+    if (!c->in_cold || c->nested_over || c->cold.size != c->cold_start || !c->options->link ||
+        far(c, pc) || c->main.size != at + 4 || c->main.base[at - 2] != 0x0f) {
+        return false;
+    }
+    cc = (enum x86_cond)(c->main.base[at - 1] & 15);
+    c->fixup_count--; /* that of x86_cold_begin() */
+    c->main.size = at - 2;
+    c->a = &c->main;
+    jcc_link(c, cc, pc);
+    c->a = &c->cold;
+    return true;
+}
+
 static void exit_jump(struct x86_compiler *c, uint64_t pc)
 {
     leave(c, IR_NONE, 0);
     if (back_edge(c, pc)) {
         poll_exit(c, poll(c), pc);
+    } else if (link_branch(c, pc)) {
+        return;
     }
     jump_link(c, pc);
 }
@@ -202,13 +226,45 @@ static void exit_br(struct x86_compiler *c, const struct ir_ins *ins)
     jump_link(c, no);
 }
 
+/* The value to look up, moved to rax with the globals. True if it is still to be made even. */
+static bool leave_to(struct x86_compiler *c, ir_ref pc)
+{
+    ir_ref ref = x86_resolve(c, pc);
+    bool even = c->val[ref].even;
+
+    leave(c, even ? x86_resolve(c, x86_ins(c, ref)->a) : ref, RAX);
+    return even;
+}
+
+static void make_even(struct x86_compiler *c)
+{
+    x86_alu_imm(c->a, ALU_AND, true, RAX, -2);
+}
+
+/* Where the guest pc in rax was not found: to a thunk, which wants it even. */
+static void miss_to(struct x86_compiler *c, uint32_t at, enum jit_thunk thunk, bool even)
+{
+    if (!even) {
+        x86_reloc(c, at, JIT_RELOC_THUNK, thunk);
+        return;
+    }
+    x86_cold_begin(c, at);
+    make_even(c);
+    x86_jump_thunk(c, thunk);
+    x86_cold_end(c, false);
+}
+
 /* Inline lookup of the guest pc in rax: jumps (or calls, or, for a call, falls out of) the jump
- * cache's entry. */
-static void lookup(struct x86_compiler *c, bool call)
+ * cache's entry. No entry has an odd pc, so one that is yet to be made even is so where it is not
+ * found. */
+static void lookup(struct x86_compiler *c, bool call, bool even)
 {
     uint32_t miss;
 
     if (!c->options->lookup) {
+        if (even) {
+            make_even(c);
+        }
         if (call) {
             x86_reloc(c, x86_call(c->a), JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
         } else {
@@ -216,20 +272,24 @@ static void lookup(struct x86_compiler *c, bool call)
         }
         return;
     }
-    /* entries of 16 bytes by pc >> 1: byte offset = (pc << 3) & mask */
-    int32_t mask = (int32_t)(((1u << c->layout->jump_cache_bits) - 1) << 4);
+    /* entries of 16 bytes by pc >> 1: byte offset = (pc & mask) * 8 */
+    int32_t mask = (int32_t)(((1u << c->layout->jump_cache_bits) - 1) << 1);
+    struct x86_mem entry = {.base = RDX, .index = RCX, .scale = 3};
     x86_mov_rr(c->a, false, RCX, RAX);
-    x86_shift_imm(c->a, SH_SHL, false, RCX, 3);
+    x86_load(c->a, true, RDX, x86_state(c, c->layout->jump_cache));
     x86_alu_imm(c->a, ALU_AND, false, RCX, mask);
-    x86_alu_rm(c->a, ALU_ADD, true, RCX, x86_state(c, c->layout->jump_cache));
-    x86_alu_rm(c->a, ALU_CMP, true, RAX, x86_mem(RCX, 0));
+    x86_alu_rm(c->a, ALU_CMP, true, RAX, entry);
     miss = x86_jcc(c->a, X86_NE);
-    x86_rm(c->a, 0xff, false, call ? 2 : 4, x86_mem(RCX, 8));
+    entry.disp = 8;
+    x86_rm(c->a, 0xff, false, call ? 2 : 4, entry);
     if (!call) {
-        x86_reloc(c, miss, JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
+        miss_to(c, miss, JIT_THUNK_LOOKUP, even);
         return;
     }
     x86_cold_begin(c, miss);
+    if (even) {
+        make_even(c);
+    }
     x86_reloc(c, x86_call(c->a), JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
     x86_cold_end(c, true);
 }
@@ -252,12 +312,17 @@ static void exit_call(struct x86_compiler *c, const struct ir_ins *ins)
 {
     uint64_t target = (uint64_t)ins->imm, back = (uint64_t)x86_ins(c, ins->c)->imm;
     bool direct = ins->a == IR_NONE;
+    bool even = false;
     uint32_t at;
 
-    leave(c, direct ? IR_NONE : x86_resolve(c, ins->a), RAX);
+    if (direct) {
+        leave(c, IR_NONE, 0);
+    } else {
+        even = leave_to(c, ins->a);
+    }
     if (!c->options->ras) {
         if (!direct) {
-            lookup(c, false);
+            lookup(c, false, even);
             return;
         }
         poll_exit(c, poll(c), target);
@@ -270,7 +335,7 @@ static void exit_call(struct x86_compiler *c, const struct ir_ins *ins)
         if (c->options->link && far(c, target)) {
             far_jump(c, target, true);
         } else if (c->options->link) {
-            x86_align_disp(c->a, 1);
+            x86_align_disp(c->a, 1, c->a->size);
             at = x86_call(c->a);
             link_to(c, at, target);
         } else {
@@ -278,9 +343,9 @@ static void exit_call(struct x86_compiler *c, const struct ir_ins *ins)
             x86_reloc(c, x86_call(c->a), JIT_RELOC_THUNK, JIT_THUNK_LOOKUP);
         }
     } else {
-        x86_reloc(c, poll(c), JIT_RELOC_THUNK, JIT_THUNK_POLL);
+        miss_to(c, poll(c), JIT_THUNK_POLL, even);
         push_pc(c, ins->c);
-        lookup(c, true);
+        lookup(c, true, even);
     }
     /* the landing: drop the guest's return pc and go on behind the call */
     x86_lea(c->a, true, RSP, x86_mem(RSP, 8));
@@ -289,13 +354,14 @@ static void exit_call(struct x86_compiler *c, const struct ir_ins *ins)
 
 static void exit_ret(struct x86_compiler *c, const struct ir_ins *ins)
 {
-    leave(c, x86_resolve(c, ins->a), RAX);
+    bool even = leave_to(c, ins->a);
+
     if (!c->options->ras) {
-        lookup(c, false);
+        lookup(c, false, even);
         return;
     }
     x86_alu_rm(c->a, ALU_CMP, true, RAX, x86_mem(RSP, 8));
-    x86_reloc(c, x86_jcc(c->a, X86_NE), JIT_RELOC_THUNK, JIT_THUNK_MISS);
+    miss_to(c, x86_jcc(c->a, X86_NE), JIT_THUNK_MISS, even);
     x86_reserve(c->a);
     x86_u8(c->a, 0xc3);
 }
@@ -324,8 +390,7 @@ bool x86_emit_exit(struct x86_compiler *c, ir_ref ref, const struct ir_ins *ins)
         exit_br(c, ins);
         break;
     case IR_exit_lookup:
-        leave(c, x86_resolve(c, ins->a), RAX);
-        lookup(c, false);
+        lookup(c, false, leave_to(c, ins->a));
         break;
     case IR_exit_call:
         exit_call(c, ins);

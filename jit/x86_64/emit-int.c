@@ -30,23 +30,30 @@ enum x86_cond x86_compare(struct x86_compiler *c, enum ir_cc cc, enum ir_type ty
     if (x86_const(c, b, &value) && (!w || x86_const32(c, b, &imm))) {
         imm = (int32_t)value;
         if (x86_in_memory(c, a, &mem) && x86_dies(c, a)) {
+            c->compare_at = c->a->size;
             x86_alu_mem_imm(c->a, ALU_CMP, w, mem, imm);
         } else {
             int x = x86_use(c, a);
+            c->compare_at = c->a->size;
             if (imm == 0) {
                 x86_rr(c->a, 0x85, w, x, x);
             } else {
                 x86_alu_imm(c->a, ALU_CMP, w, x, imm);
             }
         }
-        return cond_of(cc);
-    }
-    int x = x86_use(c, a);
-    if (x86_in_memory(c, b, &mem) && x86_dies(c, b)) {
-        x86_alu_rm(c->a, ALU_CMP, w, x, mem);
     } else {
-        x86_alu_rr(c->a, ALU_CMP, w, x, x86_use(c, b));
+        int x = x86_use(c, a);
+        if (x86_in_memory(c, b, &mem) && x86_dies(c, b)) {
+            c->compare_at = c->a->size;
+            x86_alu_rm(c->a, ALU_CMP, w, x, mem);
+        } else {
+            int y = x86_use(c, b);
+            c->compare_at = c->a->size;
+            x86_alu_rr(c->a, ALU_CMP, w, x, y);
+        }
     }
+    c->compare_end = c->a->size;
+    c->compare_in = c->a;
     return cond_of(cc);
 }
 

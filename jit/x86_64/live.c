@@ -423,6 +423,21 @@ static inline void hint_operand(struct x86_compiler *c, const struct ir_ins *ins
     }
 }
 
+/* An exit to the address `and x, -2`. */
+static void find_even(struct x86_compiler *c, const struct ir_ins *ins)
+{
+    struct val *val = &c->val[c->val[ins->a].alias];
+    const struct ir_ins *mask;
+    int64_t k;
+
+    if (ins->op != IR_exit_lookup && ins->op != IR_exit_call && ins->op != IR_exit_ret) {
+        return;
+    }
+    mask = x86_ins(c, ins->a);
+    val->even = mask->op == IR_and && mask->type == IR_I64 && val->uses == 0 &&
+                x86_const(c, mask->b, &k) && k == -2 && !x86_const(c, mask->a, &k);
+}
+
 static void backward_pass(struct x86_compiler *c, struct backward *b)
 {
     const struct ir_unit *unit = c->unit;
@@ -453,6 +468,14 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
             }
             val->nan_test = false;
         }
+        if (val->even) {
+            if (val->uses == 1) {
+                val->dead = true;
+                use(c, ins->a, val->last_use);
+                continue;
+            }
+            val->even = false;
+        }
         if (k & LOOKS) {
             if (c->joins && k & ENDS && !seq->side) {
                 forget_all(c, b);
@@ -469,6 +492,9 @@ static void backward_pass(struct x86_compiler *c, struct backward *b)
                 b->looks[b->count++] = seq->pos;
                 b->whole = b->count;
             }
+        }
+        if (k & EXITS && c->options->fuse && !seq->side) {
+            find_even(c, ins);
         }
         if (k & POOL) {
             if (ins->op == IR_callif && c->options->fuse) {

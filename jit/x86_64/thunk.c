@@ -74,22 +74,15 @@ static void leave(struct thunks *t)
 }
 
 /* Pins are home; calls hook(state, rsi), and goes on at the code it returns, or to `out` for the
- * run loop, with the reason if that is not 0. */
-static void resolve(struct thunks *t, const void *hook, uint32_t out, uint32_t reason)
+ * run loop. */
+static void resolve(struct thunks *t, const void *hook, uint32_t out)
 {
     struct x86_asm *a = &t->a;
-    uint32_t found;
-
     x86_lea(a, true, RDI, x86_mem(REG_STATE, -t->bias));
     x86_mov_imm(a, RAX, (int64_t)(uintptr_t)hook);
     x86_rr(a, 0xff, false, 2, RAX);
     x86_rr(a, 0x85, true, RAX, RAX);
-    found = x86_jcc(a, X86_NE);
-    if (reason) {
-        x86_store_imm(a, false, (int32_t)reason, state(t, t->layout->exit_reason));
-    }
-    x86_patch(a, x86_jmp(a), out);
-    x86_patch(a, found, a->size);
+    x86_patch(a, x86_jcc(a, X86_E), out);
     move_pins(t, false);
     x86_rr(a, 0xff, false, 4, RAX);
 }
@@ -155,7 +148,8 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     struct thunks t = {
         .target = target, .layout = layout, .hooks = hooks, .bias = jit_x86_bias(target)};
     struct x86_asm *a = &t.a;
-    int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 4);
+    int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 1);
+    struct x86_mem entry = {.base = RDX, .index = RCX, .scale = 3};
 
     jit_x86_pins(target, t.pin);
     x86_reserve(a);
@@ -176,30 +170,30 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     offset[JIT_THUNK_LINK] = a->size;
     move_pins(&t, true);
     x86_mov_rr(a, false, RSI, RAX);
-    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+    resolve(&t, (const void *)hooks->link, offset[JIT_THUNK_FAULT]);
 
     offset[JIT_THUNK_CALL] = a->size;
     if (hooks->call) {
         move_pins(&t, true);
-        resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT], 0);
+        resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT]);
     }
 
     offset[JIT_THUNK_MISS] = a->size;
     x86_load(a, true, RSP, state(&t, layout->host_sp));
     x86_mov_rr(a, false, RCX, RAX);
-    x86_shift_imm(a, SH_SHL, false, RCX, 3);
+    x86_load(a, true, RDX, state(&t, layout->jump_cache));
     x86_alu_imm(a, ALU_AND, false, RCX, mask);
-    x86_alu_rm(a, ALU_ADD, true, RCX, state(&t, layout->jump_cache));
-    x86_alu_rm(a, ALU_CMP, true, RAX, x86_mem(RCX, 0));
+    x86_alu_rm(a, ALU_CMP, true, RAX, entry);
     uint32_t miss = x86_jcc(a, X86_NE);
-    x86_rm(a, 0xff, false, 4, x86_mem(RCX, 8));
+    entry.disp = 8;
+    x86_rm(a, 0xff, false, 4, entry);
     x86_patch(a, miss, a->size);
 
     offset[JIT_THUNK_LOOKUP] = a->size;
     move_pins(&t, true);
     x86_store(a, true, RAX, state(&t, hooks->pc_offset));
     x86_mov_rr(a, true, RSI, RAX);
-    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT], hooks->reason_lookup);
+    resolve(&t, (const void *)hooks->lookup, offset[JIT_THUNK_FAULT]);
 
     offset[JIT_THUNK_SLOW] = a->size;
     if (layout->memory == JIT_MEM_TLB) {

@@ -24,19 +24,17 @@ bool jit_x86_compile(struct x86_compiler *compiler, const struct ir_unit *unit,
 /* What thunks need beyond the layout. */
 struct jit_x86_hooks {
     /* Called on the shadow stack with every pin in its home: the host code for guest pc / for link
-     * id, NULL to leave for the run loop. */
+     * id; or NULL, with exit_reason set, to leave for the run loop. pc is set for the first. */
     const void *(*lookup)(void *state, uint64_t pc);
     const void *(*link)(void *state, uint32_t link);
     /* JIT_MEM_TLB: does the access whose struct jit_access is at `site`, with the registers as they
      * are, and writes its result to them; returns false when the unit is to be left: the state has
      * been recovered and exit_reason set. */
     bool (*slow)(void *state, struct jit_host_regs *regs, const uint8_t *site);
-    /* For JIT_THUNK_CALL, likewise; NULL leaves with the exit_reason that is set then. May be NULL
-     * where no reason goes there. */
+    /* For JIT_THUNK_CALL, with exit_reason set already. May be NULL where no reason goes there. */
     const void *(*call)(void *state);
     uint32_t pc_offset;
-    uint32_t reason_poll;   /* exit_reason of a fired exit check */
-    uint32_t reason_lookup; /* exit_reason when lookup or link returned NULL; pc is set */
+    uint32_t reason_poll; /* exit_reason of a fired exit check */
 };
 
 /* Writes the thunks for a target to code and their offsets to offset[]. */

@@ -63,18 +63,22 @@ static struct {
     uint64_t address;
 } fault;
 
-static const void *hook_lookup(void *state, uint64_t pc)
+static const void *go_away(struct test_state *state, bool lookup, uint64_t pc)
 {
-    away.lookup = true;
+    ((struct engine_state *)state->engine)->exit_reason = REASON_AWAY;
+    away.lookup = lookup;
     away.pc = pc;
     return NULL;
 }
 
+static const void *hook_lookup(void *state, uint64_t pc)
+{
+    return go_away(state, true, pc);
+}
+
 static const void *hook_link(void *state, uint32_t link)
 {
-    away.lookup = false;
-    away.pc = code.links[link].pc;
-    return NULL;
+    return go_away(state, false, code.links[link].pc);
 }
 
 static void on_fault(int signal, siginfo_t *info, void *opaque)
@@ -113,7 +117,6 @@ static bool set_up(void)
         .link = hook_link,
         .pc_offset = offsetof(struct test_state, pc),
         .reason_poll = REASON_POLL,
-        .reason_lookup = REASON_AWAY,
     };
     struct sigaction action = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
 

@@ -1,0 +1,5 @@
+# Firmware on whole machines.
+
+ifneq ($(wildcard system/main-riscv64.c),)
+check-tests += tests/firmware/run
+endif
