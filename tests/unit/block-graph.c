@@ -119,6 +119,29 @@ static void handing_over(void)
     block_unref(node);
 }
 
+/* A disk that another process hands over while it is opened here. */
+static void incoming(void)
+{
+    const char *path = block_test_file("incoming", 65536);
+    struct block_node *source = block_test_open(path, "raw", NULL), *node;
+    uint8_t buffer[512] = {7}, got[512];
+
+    block_set_incoming(true);
+    node = block_test_open(path, "raw", NULL);
+    block_set_incoming(false);
+    tap_ok(true, "an incoming disk is opened while another one writes it");
+    tap_eq((unsigned)-block_pwrite(node, 0, buffer, 512, 0), EPERM, "but not written");
+    tap_eq((unsigned)-block_pwrite(source, 0, buffer, 512, 0), 0, "the source writes");
+    tap_eq((unsigned)-block_activate_all(block_test_error, sizeof(block_test_error)), EAGAIN,
+           "taking over too early");
+    block_unref(source);
+    tap_eq((unsigned)-block_activate_all(block_test_error, sizeof(block_test_error)), 0,
+           "taking over");
+    tap_ok(block_pread(node, 0, got, 512) == 0 && got[0] == 7, "sees what was written");
+    tap_eq((unsigned)-block_pwrite(node, 0, buffer, 512, 0), 0, "and writes");
+    block_unref(node);
+}
+
 static void drive_options(void)
 {
     struct block_node *node = block_test_open(NULL, "null-co",
@@ -333,6 +356,7 @@ int main(void)
     resizing();
     replacing();
     handing_over();
+    incoming();
     drive_options();
     return block_test_end();
 }
