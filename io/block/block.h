@@ -101,6 +101,9 @@ int block_append(struct block_node *base, struct block_node *overlay, char *erro
  * handing over fails everything is as it was. */
 int block_inactivate_all(char *error, size_t error_size);
 int block_activate_all(char *error, size_t error_size);
+/* On: what is opened from now on is in the hands of another process (the source of a migration):
+ * nothing is locked or written until block_activate_all(). */
+void block_set_incoming(bool on);
 
 /* ---- requests ---- */
 
