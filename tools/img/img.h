@@ -58,7 +58,7 @@ int img_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- images (open.c) ---- */
 
-enum { IMG_READ = 0, IMG_WRITE = 1, IMG_NO_BACKING = 2, IMG_NO_IO = 4 };
+enum { IMG_READ = 0, IMG_WRITE = 1, IMG_NO_BACKING = 2, IMG_NO_IO = 4, IMG_REPAIR = 8 };
 
 /* Opens an image; a message is printed on failure, -errno. */
 int img_open(struct block_node **node, const char *filename, const struct img_source *source,
@@ -66,6 +66,21 @@ int img_open(struct block_node **node, const char *filename, const struct img_so
 /* The same with options of one's own behind ("a=b,c=d"). */
 int img_open_with(struct block_node **node, const char *filename, const struct img_source *source,
                   const char *options, unsigned flags);
+
+/* A name that stands in an image, which is relative to the image's folder. malloc()ed, or NULL. */
+char *img_resolve(const char *image, const char *name);
+
+/* ---- snapshots (snapshot.c) ---- */
+
+/* The table of `info` and `snapshot -l`. */
+void img_snapshots_print(const struct block_snapshot *list, int count);
+
+/* ---- creation (create.c) ---- */
+
+/* Lists the creation options of a format; the exit status. */
+int img_options_help(const char *format);
+/* Does a list given to -o ask for that? */
+bool img_asks_for_help(const char *list);
 
 /* ---- numbers (size.c) ---- */
 
@@ -88,7 +103,7 @@ void img_progress_at(struct img_progress *p, uint64_t done);
 void img_progress_end(struct img_progress *p);
 /* Has SIGINT or SIGTERM come? Commands that write for long end in order then. */
 bool img_interrupted(void);
-/* From now on these signals are only noted. */
+/* From now on the first of these signals is only noted. */
 void img_catch_interrupts(void);
 
 /* ---- commands ---- */
