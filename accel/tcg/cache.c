@@ -348,6 +348,32 @@ void tcg_drop_page_locked(const uint8_t *page)
     }
 }
 
+/* System mode: does the unit's code meet the host bytes [first, last], within one page? */
+static bool has_bytes(const struct tcg_unit *unit, uint64_t first, uint64_t last)
+{
+    uint64_t start = (unit->page[0] << TCG_PAGE_BITS) + (unit->pc & (MEM_PAGE_SIZE - 1));
+    uint64_t page_end = (unit->page[0] + 1) << TCG_PAGE_BITS, end = start + (unit->end - unit->pc);
+
+    if (end <= page_end) {
+        return first < end && last >= start;
+    }
+    return (first < page_end && last >= start) || (first >> TCG_PAGE_BITS == unit->page[1] &&
+                                                   (first & (MEM_PAGE_SIZE - 1)) < end - page_end);
+}
+
+void tcg_drop_bytes_locked(const uint8_t *bytes, unsigned size)
+{
+    uint64_t first = (uint64_t)(uintptr_t)bytes, number = page_number(bytes);
+    struct tcg_unit *unit = tcg.pages[page_hash(number)], *next;
+
+    for (; unit; unit = next) {
+        next = *next_in_page(unit, number);
+        if (has_bytes(unit, first, first + size - 1)) {
+            tcg_drop_locked(unit);
+        }
+    }
+}
+
 bool tcg_is_changed(const struct tcg_unit *unit)
 {
     uint8_t bytes[1024];

@@ -203,6 +203,8 @@ void tcg_cache_init(void);
 struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode);
 /* System mode: units with code in that host page. */
 void tcg_drop_page_locked(const uint8_t *page);
+/* System mode: units with code in these host bytes, which are within a page. */
+void tcg_drop_bytes_locked(const uint8_t *bytes, unsigned size);
 /* Has the unit's code changed since it was translated? */
 bool tcg_is_changed(const struct tcg_unit *unit);
 void tcg_insert_locked(struct tcg_unit *unit);
