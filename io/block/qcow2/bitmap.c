@@ -22,6 +22,7 @@
 #define MAX_NAME             1023u
 #define MIN_GRANULARITY_BITS 9u
 #define MAX_GRANULARITY_BITS 31u
+#define MAX_BITMAP_BYTES     (UINT64_C(1) << 29) /* of one bitmap; QEMU's limit */
 #define MAX_TABLE_BYTES      (UINT64_C(1) << 27)
 
 /* The directory as it is in the image. */
@@ -177,10 +178,6 @@ static int load_bits(struct qcow2 *q, const struct entry *e, uint8_t *bits, uint
     uint64_t *table = NULL;
     int err;
 
-    /* A table of another size is of a disk of another size. */
-    if (e->table_size != qcow2_clusters(q, bytes)) {
-        return -EINVAL;
-    }
     err = qcow2_l1_read(q, e->table_offset, e->table_size, &table);
     for (uint32_t i = 0; err == 0 && i < e->table_size; i++) {
         uint64_t at = (uint64_t)i << q->cluster_bits, offset = table[i] & QCOW2_OFFSET_MASK;
@@ -227,6 +224,12 @@ int qcow2_bitmap_load(struct block_node *node, const char *name, struct block_bi
     }
     if (err == 0) {
         describe(q, &e, info);
+        /* A table of another size is of a disk of another size. */
+        err = info->bytes > MAX_BITMAP_BYTES                   ? -EFBIG
+              : e.table_size != qcow2_clusters(q, info->bytes) ? -EINVAL
+                                                               : 0;
+    }
+    if (err == 0) {
         *bits = calloc(1, info->bytes + 1);
         err = *bits ? load_bits(q, &e, *bits, info->bytes) : -ENOMEM;
     }
@@ -443,7 +446,7 @@ static int check_info(struct qcow2 *q, const struct block_bitmap_info *info, cha
     if (!q->writable || name == 0 || name > MAX_NAME || info->granularity < 512 ||
         (info->granularity & (info->granularity - 1)) ||
         info->bytes != bytes_of(q, (unsigned)__builtin_ctz(info->granularity)) ||
-        qcow2_clusters(q, info->bytes) * 8 > MAX_TABLE_BYTES) {
+        info->bytes > MAX_BITMAP_BYTES) {
         snprintf(error, error_size, "qcow2: bitmap '%.200s': can't be stored in this image",
                  info->name);
         return q->writable ? -EINVAL : -EPERM;

@@ -333,7 +333,8 @@ static int set_count(struct check *c, uint64_t cluster, uint64_t count)
     uint8_t *block;
     int err;
 
-    if (count > q->refcount_max || region >= q->reftable.count || !q->reftable.entries[region]) {
+    /* When all is written anew, a block may lie upon something else: it is left alone. */
+    if (c->rebuild || count > q->refcount_max || region >= q->reftable.count || !q->reftable.entries[region]) {
         c->rebuild = true;
         return 0;
     }
@@ -379,9 +380,6 @@ static int compare_region(struct check *c, uint64_t region, uint8_t *copy, uint6
     if (qcow2_cluster_of(q, offset) >= c->file_clusters) {
         offset = 0;
     }
-    if (!offset && qcow2_counts_next(c->counts, first) >= qcow2_min(first + n, c->file_clusters)) {
-        return 0;
-    }
     memset(copy, 0, q->cluster_size);
     if (offset) {
         bool dropped = false;
@@ -412,16 +410,30 @@ static int compare_region(struct check *c, uint64_t region, uint8_t *copy, uint6
     return err;
 }
 
+/* All regions that have a block, or need one. */
 static int compare(struct check *c)
 {
     struct qcow2 *q = c->q;
-    uint64_t regions = qcow2_max(q->reftable.count, (c->file_clusters >> q->block_bits) + 1);
-    uint64_t highest = 0;
+    uint64_t highest = 0, used = 0, r = 0;
     uint8_t *copy = malloc(q->cluster_size);
     int err = copy ? 0 : -ENOMEM;
 
-    for (uint64_t r = 0; err == 0 && r < regions; r++) {
-        err = compare_region(c, r, copy, &highest);
+    while (err == 0) {
+        uint64_t first = r << q->block_bits;
+
+        if (used < first || r == 0) {
+            used = qcow2_counts_next(c->counts, first, UINT64_MAX);
+        }
+        if (r >= q->reftable.count && used == UINT64_MAX) {
+            break;
+        }
+        if (used >> q->block_bits == r || (r < q->reftable.count && q->reftable.entries[r])) {
+            err = compare_region(c, r, copy, &highest);
+        } else if (r >= q->reftable.count) {
+            r = used >> q->block_bits;
+            continue;
+        }
+        r++;
     }
     free(copy);
     c->out->image_end_offset = (highest + 1) << q->cluster_bits;
