@@ -52,7 +52,9 @@ bool mem_guest_fixup(int signal, const siginfo_t *info, ucontext_t *context)
 
     for (const struct fixup *f = __start_mem_fixups; f < __stop_mem_fixups; f++) {
         if (rip == (uint64_t)&f->at + (uint64_t)(int64_t)f->at) {
-            regs[REG_R11] = signal;
+            /* By way of rsp or rbp an address that is not canonical is a fault of the stack
+             * segment, for which Linux sends SIGBUS; to the guest it is like any other. */
+            regs[REG_R11] = signal == SIGBUS && info->si_code == SI_KERNEL ? SIGSEGV : signal;
             regs[REG_R10] = info->si_code;
             regs[REG_R9] = (greg_t)(uintptr_t)info->si_addr;
             regs[REG_RIP] = (greg_t)(uintptr_t)((const char *)&f->go_on + f->go_on);

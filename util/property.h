@@ -82,8 +82,9 @@ int property_set(const struct property *table, void *object, const char *who, co
 
 /*
  * Sets from a list as in "clock=1M,loopback": a bare name means on, and a bare "noNAME" off where
- * there is only NAME, a BOOL; ",," in a value is a comma. Stops at the first error, as property_set(). `skip` (may be NULL) returns true for names that are
- * not the table's business, such as "id"; it gets their values.
+ * there is only NAME, a BOOL; ",," in a value is a comma. Stops at the first error, as
+ * property_set(). `skip` (may be NULL) returns true for names that are not the table's business,
+ * such as "id"; it gets their values.
  */
 int property_set_list(const struct property *table, void *object, const char *who, const char *list,
                       bool (*skip)(void *opaque, const char *name, const char *value), void *opaque,

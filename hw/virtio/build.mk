@@ -1,5 +1,6 @@
 # virtio: the core, its transports, and devices.
 
+src-hw += hw/virtio/blk-request.c
 src-hw += hw/virtio/blk.c
 src-hw += hw/virtio/console.c
 src-hw += hw/virtio/core.c

@@ -45,7 +45,7 @@ static void call_now(void *opaque)
 /* Has fn called on the device's loop, and waits. By the main loop's thread. */
 static void call(struct virtio_core *core, void (*fn)(struct virtio_core *core))
 {
-    if (core->loop == core->bus->loop) {
+    if (core->loop == core->bus->loop || !core->call) { /* without it: not begun yet */
         fn(core);
         return;
     }
@@ -493,13 +493,17 @@ static void map_section_changed(struct mem_listener *listener, const struct mem_
     }
 }
 
-static void watch_queues(struct virtio_core *core)
+static bool watch_queues(struct virtio_core *core)
 {
+    bool ok = true;
+
     for (unsigned i = 0; i < core->queue_count; i++) {
         struct virtio_queue *queue = &core->queues[i];
 
         queue->watch = loop_fd_add(core->loop, queue->kick, LOOP_IN, kicked, queue);
+        ok &= queue->watch != NULL;
     }
+    return ok;
 }
 
 /* Ends what belongs to the device's loop. */
@@ -594,13 +598,13 @@ int virtio_init(struct virtio_device *device, const struct virtio_device_ops *op
     core->interrupt = loop_bh_create(bus->loop, interrupt_pending, core);
     core->call = loop_bh_create(core->loop, call_now, core);
     sem_init(&core->called, 0, 0);
-    if (!make_queues(core, size) || !core->update || !core->interrupt || !core->call) {
+    if (!make_queues(core, size) || !core->update || !core->interrupt || !core->call ||
+        !watch_queues(core)) {
         snprintf(error, error_size, "%s: no event descriptors left, or no memory", name);
         device->core = NULL;
         free_core(core);
         return -ENOMEM;
     }
-    watch_queues(core);
     bus->core = core;
     bus->device = device;
     int err = bus->ops->attach(bus, error, error_size);

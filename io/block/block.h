@@ -89,15 +89,21 @@ void block_claim_set_ops(struct block_claim *claim, const struct block_claim_ops
 
 /* Another size; users are told. 0 or -errno with a line in error[]. */
 int block_resize(struct block_node *node, uint64_t size, char *error, size_t error_size);
-/* All users of `from` but `to` use `to` from now on, which nobody uses yet: a new overlay takes the
- * place of what it is based on. The caller's references stay. -EBUSY and others, with a line in
- * error[]; then nothing has changed. */
+/* All users of `from` use `to` from now on, which nobody uses yet. The caller's references stay.
+ * -EBUSY and others, with a line in error[]; then nothing has changed. */
 int block_replace(struct block_node *from, struct block_node *to, char *error, size_t error_size);
+/* The same for an overlay without a backing file, which gets `base` as that: a snapshot of a disk
+ * that is in use. The image's header does not name it; driver->change_backing() does. */
+int block_append(struct block_node *base, struct block_node *overlay, char *error,
+                 size_t error_size);
 /* Flushes everything and gives back all locks, so that another process may use the images
  * (migration); and takes them again, with what that has written. With a line in error[]; when
  * handing over fails everything is as it was. */
 int block_inactivate_all(char *error, size_t error_size);
 int block_activate_all(char *error, size_t error_size);
+/* On: what is opened from now on is in the hands of another process (the source of a migration):
+ * nothing is locked or written until block_activate_all(). */
+void block_set_incoming(bool on);
 
 /* ---- requests ---- */
 

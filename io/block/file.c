@@ -41,7 +41,9 @@ int file_open_fd(struct block_node *node, char *error, size_t error_size)
 {
     const struct file_options *options = node->options;
     struct file_state *s = node->state;
-    int flags = O_CLOEXEC | O_NOCTTY | (node->direct ? O_DIRECT : 0);
+    /* O_NONBLOCK: a name in an image may be a pipe's, which nobody opens at its other end. It means
+     * nothing to files and block devices. */
+    int flags = O_CLOEXEC | O_NOCTTY | O_NONBLOCK | (node->direct ? O_DIRECT : 0);
 
     if (!options->filename || !*options->filename) {
         snprintf(error, error_size, "%s: option 'filename' is missing", node->driver->name);

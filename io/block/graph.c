@@ -39,20 +39,13 @@ int block_resize(struct block_node *node, uint64_t size, char *error, size_t err
 
 /* ---- replacing ---- */
 
-/* Moves the users of a node, but for `except`, which is one of them. */
-static void move_users(struct block_node *from, struct block_node *to,
-                       const struct block_node *except)
+/* Moves the users of a node; they get references to the new one, and keep those to the old. */
+static void move_users(struct block_node *from, struct block_node *to)
 {
-    struct block_edge **edge = &from->core->parents;
+    while (from->core->parents) {
+        struct block_edge *e = from->core->parents;
 
-    while (*edge) {
-        struct block_edge *e = *edge;
-
-        if (e->parent == except) {
-            edge = &e->next;
-            continue;
-        }
-        *edge = e->next;
+        from->core->parents = e->next;
         e->child.node = to;
         e->next = to->core->parents;
         to->core->parents = e;
@@ -69,12 +62,12 @@ static void move_users(struct block_node *from, struct block_node *to,
     }
 }
 
-static unsigned count_users(const struct block_node *node, const struct block_node *except)
+static unsigned count_users(const struct block_node *node)
 {
     unsigned n = 0;
 
     for (const struct block_edge *e = node->core->parents; e; e = e->next) {
-        n += e->parent != except;
+        n++;
     }
     for (const struct block_claim *c = node->core->claims; c; c = c->next) {
         n++;
@@ -82,41 +75,22 @@ static unsigned count_users(const struct block_node *node, const struct block_no
     return n;
 }
 
-int block_replace(struct block_node *from, struct block_node *to, char *error, size_t error_size)
+/* Both are idle, and `to` is for `from`'s users alone. */
+static int prepare(struct block_node *from, struct block_node *to, char *error, size_t error_size)
 {
-    unsigned users = count_users(from, to);
-    char ignored[200];
-    int err;
-
-    if (count_users(to, NULL)) {
+    if (count_users(to)) {
         snprintf(error, error_size, "block node '%s': is in use; it can't take another's place",
                  block_name(to));
         return -EBUSY;
     }
     block_drain(from);
     block_drain(to);
-    /* Whoever held the new node until it has users gives it to them. */
-    bool held = to->core->implicit;
+    return 0;
+}
 
-    to->core->implicit = held && !users;
-    move_users(from, to, to);
-    err = block_perm_update(from, error, error_size);
-    if (!err) {
-        err = block_perm_update(to, error, error_size);
-    }
-    if (err) {
-        move_users(to, from, NULL);
-        to->core->implicit = held;
-        block_perm_update(to, ignored, sizeof(ignored));
-        block_perm_update(from, ignored, sizeof(ignored));
-        for (unsigned i = 0; i < users; i++) {
-            block_unref(to); /* `from` still has the references of its users */
-        }
-        for (unsigned i = 0; i < users; i++) {
-            from->core->references--;
-        }
-        return err;
-    }
+/* The users have moved: they are told, and their references to the old node go. */
+static void finish_move(struct block_node *from, struct block_node *to, unsigned users)
+{
     for (struct block_claim *c = to->core->claims; c; c = c->next) {
         if (c->ops && c->ops->replaced) {
             c->ops->replaced(c->opaque, to);
@@ -125,6 +99,73 @@ int block_replace(struct block_node *from, struct block_node *to, char *error, s
     for (unsigned i = 0; i < users; i++) {
         block_unref(from);
     }
+}
+
+/* The users come back; each has a reference to both nodes too many then. */
+static void undo_move(struct block_node *from, struct block_node *to, unsigned users, bool held)
+{
+    char ignored[200];
+
+    move_users(to, from);
+    to->core->implicit = held;
+    block_perm_update(to, ignored, sizeof(ignored));
+    block_perm_update(from, ignored, sizeof(ignored));
+    to->core->references -= users;
+    from->core->references -= users;
+}
+
+int block_replace(struct block_node *from, struct block_node *to, char *error, size_t error_size)
+{
+    unsigned users = count_users(from);
+    bool held = to->core->implicit;
+    int err = prepare(from, to, error, error_size);
+
+    if (err) {
+        return err;
+    }
+    to->core->implicit = held && !users; /* who held it for its users gives it to them */
+    move_users(from, to);
+    err = block_perm_update(from, error, error_size);
+    if (!err) {
+        err = block_perm_update(to, error, error_size);
+    }
+    if (err) {
+        undo_move(from, to, users, held);
+        return err;
+    }
+    finish_move(from, to, users);
+    return 0;
+}
+
+int block_append(struct block_node *base, struct block_node *overlay, char *error,
+                 size_t error_size)
+{
+    static const struct block_child_rule rule = {.name = "backing", .role = BLOCK_ROLE_BACKING};
+    unsigned users = count_users(base);
+    bool held = overlay->core->implicit, base_held = base->core->implicit;
+    int err;
+
+    if (!overlay->driver->may_back || overlay->backing) {
+        snprintf(error, error_size, "block node '%s': %s", block_name(overlay),
+                 overlay->backing ? "has a backing file already"
+                                  : "its format has no backing files");
+        return -EINVAL;
+    }
+    err = prepare(base, overlay, error, error_size);
+    if (err) {
+        return err;
+    }
+    overlay->core->implicit = held && !users;
+    base->core->implicit = false;
+    move_users(base, overlay);
+    err = block_node_attach(overlay, base, &rule, error, error_size);
+    if (err) {
+        base->core->implicit = base_held;
+        undo_move(base, overlay, users, held);
+        return err;
+    }
+    block_ref(base); /* the edge's */
+    finish_move(base, overlay, users);
     return 0;
 }
 

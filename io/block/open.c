@@ -375,6 +375,13 @@ int block_set_data_file(struct block_node *node, const char *filename, char *err
     return err;
 }
 
+static bool incoming;
+
+void block_set_incoming(bool on)
+{
+    incoming = on;
+}
+
 /* Opens a node of this driver. `file` (may be NULL) is a child that is open; its reference is taken
  * over in any case. */
 static int open_node(struct block_node **result, const struct block_driver *driver,
@@ -389,6 +396,7 @@ static int open_node(struct block_node **result, const struct block_driver *driv
         block_unref(file);
         return out_of_memory(error, error_size);
     }
+    node->core->inactive = incoming;
     err = take_generic(node->core, options, from, error, error_size);
     if (file) {
         err = err ? err : block_node_attach(node, file, driver->children, error, error_size);

@@ -25,5 +25,12 @@ fuzz-syslibs-virtio-net := $(SLIRP_LIBS) $(GLIB_LIBS)
 fuzz-syslibs-virtio-mmio := $(GLIB_LIBS)
 fuzz-syslibs-virtio-pci := $(GLIB_LIBS)
 endif
+ifeq ($(CONFIG_SYSTEM),yes)
+fuzz-targets += block-image block-options
+fuzz-libs-block-image := io util
+fuzz-libs-block-options := io util
+fuzz-syslibs-block-image := $(SYSTEM_LIBS)
+fuzz-syslibs-block-options := $(SYSTEM_LIBS)
+endif
 
 check-tests += tests/fuzz/run

@@ -1,6 +1,8 @@
 /* Files, raw images and the edge: alignment, bounds, cache modes, locks, sizes. */
 #include "tests/unit/block.h"
 
+#include <pthread.h>
+
 #define MIB (1u << 20)
 
 static uint8_t *image; /* what the file should hold */
@@ -299,6 +301,109 @@ static void drain(void)
     block_unref(node);
 }
 
+/* ---- a loop of another thread ---- */
+
+struct other {
+    struct block_node *node;
+    struct loop *loop;
+    struct block_request requests[64];
+    uint8_t buffers[64][512];
+    struct iovec iov[64];
+    unsigned done, errors;
+};
+
+static void other_done(struct block_request *request)
+{
+    struct other *o = (struct other *)((char *)(request - request->offset / 512) -
+                                       offsetof(struct other, requests));
+
+    o->errors += request->result != 0 || !loop_is_current(o->loop);
+    if (++o->done == 64) {
+        loop_quit(o->loop);
+    }
+}
+
+static void *other_main(void *opaque)
+{
+    struct other *o = opaque;
+
+    for (unsigned i = 0; i < 64; i++) {
+        memset(o->buffers[i], (int)i + 1, 512);
+        o->iov[i] = (struct iovec){.iov_base = o->buffers[i], .iov_len = 512};
+        o->requests[i] = (struct block_request){.kind = BLOCK_WRITE,
+                                                .fua = i % 8 == 7,
+                                                .offset = i * 512,
+                                                .size = 512,
+                                                .iov = &o->iov[i],
+                                                .iov_count = 1,
+                                                .loop = o->loop,
+                                                .done = other_done};
+        block_submit(o->node, &o->requests[i]);
+    }
+    loop_run(o->loop);
+    return NULL;
+}
+
+static void threads(const char *options)
+{
+    static struct other o[2];
+    pthread_t thread[2];
+    struct block_node *node = block_test_open(block_test_file("threads", 64 * 512), "raw", options);
+    bool good = true;
+
+    for (unsigned i = 0; i < 2; i++) {
+        memset(&o[i], 0, sizeof(o[i]));
+        o[i].node = node;
+        o[i].loop = loop_create();
+        pthread_create(&thread[i], NULL, other_main, &o[i]);
+    }
+    block_drain(node); /* of what has come so far, from another thread */
+    for (unsigned i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+        tap_eq(o[i].errors, 0, "requests of I/O threads end there");
+        block_loop_gone(o[i].loop);
+        loop_destroy(o[i].loop);
+    }
+    for (unsigned i = 0; i < 64; i++) {
+        uint8_t byte;
+
+        good &= block_pread(node, i * 512 + 5, &byte, 1) == 0 && byte == i + 1;
+    }
+    tap_ok(good, "two I/O threads write (%s)", options);
+    block_unref(node);
+}
+
+static void zeroes(void)
+{
+    const char *path = block_test_file("zeroes", MIB);
+    uint8_t *buffer = malloc(MIB);
+    struct block_status status;
+
+    for (unsigned unmap = 0; unmap < 2; unmap++) {
+        struct block_node *node = block_test_open(
+            path, "raw", unmap ? "detect-zeroes=unmap,discard=unmap" : "detect-zeroes=off");
+
+        memset(buffer, 1, MIB);
+        block_test_io(node, BLOCK_WRITE, 0, buffer, MIB);
+        memset(buffer, 0, MIB);
+        tap_eq((unsigned)-block_test_io(node, BLOCK_WRITE, 0, buffer, MIB), 0, "zeros are written");
+        tap_ok(block_status(node, 0, MIB, &status) == 0 &&
+                   (unmap ? (status.flags & BLOCK_STATUS_ZERO) && status.size == MIB
+                          : (status.flags & BLOCK_STATUS_DATA) != 0),
+               "%s", unmap ? "and make a hole" : "as they are");
+        memset(buffer, 1, MIB);
+        block_test_io(node, BLOCK_WRITE, 0, buffer, MIB);
+        tap_eq((unsigned)-block_test_run(
+                   node, (struct block_request){.kind = BLOCK_DISCARD, .size = MIB}),
+               0, "discarding");
+        tap_ok(block_status(node, 0, MIB, &status) == 0 &&
+                   !(status.flags & BLOCK_STATUS_ZERO) == !unmap,
+               "%s", unmap ? "makes one, too" : "is ignored");
+        block_unref(node);
+    }
+    free(buffer);
+}
+
 static void sizes(void)
 {
     const char *path = block_test_file("sizes", 0);
@@ -360,6 +465,10 @@ int main(void)
     locks();
     probing();
     drain();
+    threads("aio=io_uring");
+    threads("aio=threads");
+    threads("cache=none");
+    zeroes();
     sizes();
     free(image);
     return block_test_end();

@@ -268,7 +268,8 @@ static void check_mux(void)
     a.size = 0;
     a.got[0] = 0;
     type(chr, "waits\001b", 7);
-    tap_ok(!a.size && strrchr(a.events, 'b') > strchr(a.events, 'b'), "a front end that is full: commands still work");
+    tap_ok(!a.size && strrchr(a.events, 'b') > strchr(a.events, 'b'),
+           "a front end that is full: commands still work");
     a.room = 2;
     chardev_accept(chr);
     drain();
