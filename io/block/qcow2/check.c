@@ -100,9 +100,9 @@ static void count_guest_cluster(struct check *c, const struct qcow2_entry *e)
 /* What stands where an entry leads nowhere. */
 static void harmless(const struct qcow2 *q, uint8_t *at)
 {
-    qcow2_put64(at, q->subs == 1 && q->header.version >= 3 ? QCOW2_ZERO : 0);
+    bytes_put_be64(at, q->subs == 1 && q->header.version >= 3 ? QCOW2_ZERO : 0);
     if (q->entry_size == 16) {
-        qcow2_put64(at + 8, UINT64_C(0xffffffff00000000));
+        bytes_put_be64(at + 8, UINT64_C(0xffffffff00000000));
     }
 }
 
@@ -110,7 +110,7 @@ static void harmless(const struct qcow2 *q, uint8_t *at)
 static int check_entry(struct check *c, uint8_t *at, uint64_t cluster, bool *changed)
 {
     struct qcow2 *q = c->q;
-    uint64_t raw = qcow2_be64(at), bitmap = q->entry_size == 16 ? qcow2_be64(at + 8) : 0;
+    uint64_t raw = bytes_be64(at), bitmap = q->entry_size == 16 ? bytes_be64(at + 8) : 0;
     struct qcow2_entry entry;
     bool bad = qcow2_entry_decode(q, raw, bitmap, cluster, &entry) != 0;
     int err = 0;
@@ -124,7 +124,7 @@ static int check_entry(struct check *c, uint8_t *at, uint64_t cluster, bool *cha
                           raw);
             corruption(c, (c->fix & BLOCK_CHECK_ERRORS) != 0);
             if (c->fix & BLOCK_CHECK_ERRORS) {
-                qcow2_put64(at, raw & ~QCOW2_COPIED);
+                bytes_put_be64(at, raw & ~QCOW2_COPIED);
                 *changed = true;
             }
         }
@@ -157,7 +157,7 @@ static int check_l2(struct check *c, uint64_t offset, uint64_t first, uint8_t *t
     for (uint64_t i = 0; err == 0 && i < UINT64_C(1) << q->l2_bits; i++) {
         uint8_t *at = table + i * q->entry_size;
 
-        if (qcow2_be64(at) || (q->entry_size == 16 && qcow2_be64(at + 8))) {
+        if (bytes_be64(at) || (q->entry_size == 16 && bytes_be64(at + 8))) {
             err = check_entry(c, at, first + i, &changed);
         }
     }
@@ -334,7 +334,8 @@ static int set_count(struct check *c, uint64_t cluster, uint64_t count)
     int err;
 
     /* When all is written anew, a block may lie upon something else: it is left alone. */
-    if (c->rebuild || count > q->refcount_max || region >= q->reftable.count || !q->reftable.entries[region]) {
+    if (c->rebuild || count > q->refcount_max || region >= q->reftable.count ||
+        !q->reftable.entries[region]) {
         c->rebuild = true;
         return 0;
     }
@@ -463,14 +464,14 @@ static int check_l2_flags(struct check *c, uint64_t offset, uint8_t *table)
     int err = qcow2_pread(q, offset, table, q->cluster_size);
 
     for (size_t at = 0; err == 0 && !q->external && at < q->cluster_size; at += q->entry_size) {
-        uint64_t raw = qcow2_be64(table + at), right;
+        uint64_t raw = bytes_be64(table + at), right;
 
         if (raw && wrong_flag(c, raw, &right)) {
             qcow2_finding(c->out, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64,
                           fix ? "Repairing" : "ERROR", raw);
             corruption(c, fix);
             if (fix) {
-                qcow2_put64(table + at, right);
+                bytes_put_be64(table + at, right);
                 changed = true;
             }
         }

@@ -25,7 +25,7 @@
 #define TINAMOU_IO_BLOCK_QCOW2_QCOW2_H
 
 #include "io/block/driver.h"
-#include "io/block/qcow2/endian.h"
+#include "io/block/bytes.h"
 #include "io/block/qcow2/header.h"
 
 #include <pthread.h>

@@ -95,7 +95,7 @@ static int write_plan(struct qcow2 *q, const struct qcow2_counts *counts, struct
     }
     if (err == 0) {
         for (uint64_t i = 0; i < p->entries; i++) {
-            qcow2_put64(buffer + i * 8, p->table[i]);
+            bytes_put_be64(buffer + i * 8, p->table[i]);
         }
         err = qcow2_pwrite(q, 0, p->start << q->cluster_bits, buffer, bytes);
     }
