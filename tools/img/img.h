@@ -100,9 +100,10 @@ struct img_progress {
 void img_progress_begin(struct img_progress *p, bool asked, bool quiet, uint64_t total);
 /* `done` of total; cheap when called often. One thread at a time. */
 void img_progress_at(struct img_progress *p, uint64_t done);
-void img_progress_end(struct img_progress *p);
-/* Has SIGINT or SIGTERM come? Commands that write for long end in order then. */
-bool img_interrupted(void);
+/* `complete`: the last line says 100%. */
+void img_progress_end(struct img_progress *p, bool complete);
+/* The SIGINT or SIGTERM that has come, or 0. Commands that write for long end in order then. */
+int img_interrupted(void);
 /* From now on the first of these signals is only noted. */
 void img_catch_interrupts(void);
 

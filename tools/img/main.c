@@ -10,7 +10,7 @@
 #include "util/error.h"
 
 static const struct img_command *const commands[] = {
-    &img_check, &img_create, &img_info, &img_map, &img_snapshot, NULL,
+    &img_check, &img_convert, &img_create, &img_info, &img_map, &img_snapshot, NULL,
 };
 
 static void help(void)

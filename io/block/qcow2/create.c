@@ -194,7 +194,7 @@ static int write_empty(struct block_node *file, struct qcow2_header *h)
     }
     memset(buffer, 0, cluster);
     for (uint64_t i = 0; i < to.blocks; i++) {
-        qcow2_put64(buffer + i * 8, (1 + to.table + i) * cluster);
+        bytes_put_be64(buffer + i * 8, (1 + to.table + i) * cluster);
     }
     if (err == 0) {
         err = block_pwrite(file, cluster, buffer, to.table * cluster, 0);

@@ -90,7 +90,7 @@ int qcow2_l1_read(struct qcow2 *q, uint64_t offset, uint32_t count, uint64_t **e
         return err;
     }
     for (uint32_t i = 0; i < count; i++) {
-        table[i] = qcow2_be64((const uint8_t *)&table[i]);
+        table[i] = bytes_be64((const uint8_t *)&table[i]);
     }
     *entries = table;
     return 0;

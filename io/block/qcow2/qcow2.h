@@ -25,7 +25,7 @@
 #define TINAMOU_IO_BLOCK_QCOW2_QCOW2_H
 
 #include "io/block/driver.h"
-#include "io/block/qcow2/endian.h"
+#include "io/block/bytes.h"
 #include "io/block/qcow2/header.h"
 
 #include <pthread.h>
@@ -514,8 +514,8 @@ uint64_t qcow2_counts_get(const struct qcow2_counts *counts, uint64_t cluster);
 int qcow2_counts_add(struct qcow2_counts *counts, uint64_t cluster, uint64_t n);
 uint64_t qcow2_counts_size(const struct qcow2_counts *counts);
 int qcow2_counts_resize(struct qcow2_counts *counts, uint64_t clusters);
-/* The first cluster from `from` on that has a count other than zero; size() if none. */
-uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from);
+/* The first cluster in [from, end) that has a count other than zero; end if none. */
+uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from, uint64_t end);
 
 int qcow2_check(struct block_node *node, unsigned fix, struct block_check *check);
 int qcow2_check_image(struct qcow2 *q, unsigned fix, struct block_check *check);
