@@ -3,8 +3,8 @@
  *
  * C's frame, from the top: the saved registers, a spare word, and the bottom entry of the shadow
  * stack: guest pc 0, and the way that returns take which do not match. (No pc would be one that no
- * return has: a guest may return to any address, and to odd ones before they are made even.) host_sp
- * points at that entry, so emptying the shadow stack is one load of rsp.
+ * return has: a guest may return to any address, and to odd ones before they are made even.)
+ * host_sp points at that entry, so emptying the shadow stack is one load of rsp.
  */
 #include "jit/x86_64/compile.h"
 
