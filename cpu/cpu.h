@@ -47,13 +47,20 @@ enum cpu_exit {
 #define CPU_SPILL_SLOTS 64
 
 /* An entry of the jump cache: guest pc to host code. An empty entry is all zero, but for
- * the first, which has a pc that no jump can have (1): pc 0 would be found there. */
+ * the first, where pc 0 would be found: it has a pc of another entry. (An odd pc would not do:
+ * lookups compare the pc before it is made even.) */
 struct cpu_jump {
     uint64_t pc;
     const void *code;
 };
 #define CPU_JUMP_CACHE_BITS 12
 #define CPU_JUMP_CACHE_SIZE (1u << CPU_JUMP_CACHE_BITS)
+
+/* The pc of entry number `index` while it is empty. */
+static inline uint64_t cpu_jump_none(unsigned index)
+{
+    return index ? 0 : 2;
+}
 
 struct cpu {
     /* hot */

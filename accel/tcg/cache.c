@@ -248,7 +248,7 @@ static void forget_jumps(uint64_t pc)
 
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
         if (cpu->jumps[index].pc == pc) {
-            __atomic_store_n(&cpu->jumps[index].pc, 1, __ATOMIC_RELEASE);
+            __atomic_store_n(&cpu->jumps[index].pc, cpu_jump_none(index), __ATOMIC_RELEASE);
         }
     }
 }

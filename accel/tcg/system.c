@@ -134,7 +134,7 @@ static void forget_jumps(uint64_t pc)
             struct cpu_jump *jumps = cpu->system->code[i].jumps;
 
             if (jumps && __atomic_load_n(&jumps[index].pc, __ATOMIC_RELAXED) == pc) {
-                __atomic_store_n(&jumps[index].pc, 1, __ATOMIC_RELEASE);
+                __atomic_store_n(&jumps[index].pc, cpu_jump_none(index), __ATOMIC_RELEASE);
             }
         }
     }
@@ -147,7 +147,7 @@ static void forget_all_jumps(void)
             struct cpu_jump *jumps = cpu->system->code[i].jumps;
 
             for (unsigned n = 0; jumps && n < CPU_JUMP_CACHE_SIZE; n++) {
-                jumps[n].pc = 1;
+                jumps[n].pc = cpu_jump_none(n);
             }
         }
     }

@@ -39,7 +39,7 @@ bool tcg_take_kick(struct cpu *cpu)
 void tcg_forget_jumps(struct tcg_cpu *self)
 {
     memset(self->jumps, 0, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
-    self->jumps[0].pc = 1;
+    self->jumps[0].pc = cpu_jump_none(0);
 }
 
 void tcg_drop_at(struct cpu *cpu, uint64_t pc)
@@ -268,7 +268,7 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
     tcg_cache_init();
     ir_unit_init(&tcg.unit);
     jit_code_init(&tcg.code);
-    cpu_no_jumps[0].pc = 1;
+    cpu_no_jumps[0].pc = cpu_jump_none(0);
     if (!tcg.interp) {
         result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE,
                                  config->perfmap);
@@ -340,7 +340,7 @@ static struct cpu *new_cpu(size_t state_size)
         return NULL;
     }
     memset(cpu, 0, state_size);
-    jumps[0].pc = 1;
+    jumps[0].pc = cpu_jump_none(0);
     self->cpu = cpu;
     self->jumps = jumps;
     cpu->accel = self;

@@ -2,7 +2,8 @@
  * The fixed code around units: in from C, out to C, and the slow ways from unit to unit.
  *
  * C's frame, from the top: the saved registers, a spare word, and the bottom entry of the shadow
- * stack, whose guest pc (1) no return matches. host_sp points at that entry, so emptying the shadow
+ * stack. Its guest pc is 1, and a return there is one that does not match: to 0, since returns
+ * compare the pc before it is made even. host_sp points at that entry, so emptying the shadow
  * stack is one load of rsp.
  */
 #include "jit/x86_64/compile.h"
@@ -14,6 +15,7 @@ struct thunks {
     const struct jit_x86_hooks *hooks;
     int8_t pin[IR_MAX_GLOBALS];
     int32_t bias;
+    uint32_t bottom; /* displacement that leads to where the bottom entry returns */
 };
 
 static struct x86_mem state(const struct thunks *t, uint32_t offset)
@@ -43,6 +45,16 @@ static void move_pins(struct thunks *t, bool to_homes)
 
 static const int8_t saved[] = {RBP, RBX, R12, R13, R14, R15};
 
+/* lea rcx, [rip + displacement]; returns the displacement's offset. */
+static uint32_t rip_relative_rcx(struct x86_asm *a)
+{
+    x86_reserve(a);
+    x86_opcode(a, 0x8d, true, false, RCX, 0, 0);
+    x86_u8(a, RCX << 3 | 5);
+    x86_u32(a, 0);
+    return a->size - 4;
+}
+
 static void enter(struct thunks *t)
 {
     struct x86_asm *a = &t->a;
@@ -51,7 +63,8 @@ static void enter(struct thunks *t)
         x86_push(a, saved[i]);
     }
     x86_alu_imm(a, ALU_SUB, true, RSP, 24);
-    x86_store_imm(a, true, 0, x86_mem(RSP, 0));
+    t->bottom = rip_relative_rcx(a);
+    x86_store(a, true, RCX, x86_mem(RSP, 0));
     x86_store_imm(a, true, 1, x86_mem(RSP, 8));
     x86_lea(a, true, RBP, x86_mem(RDI, t->bias));
     x86_store(a, true, RSP, state(t, t->layout->host_sp));
@@ -178,6 +191,8 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
         resolve(&t, (const void *)hooks->call, offset[JIT_THUNK_FAULT]);
     }
 
+    x86_patch(a, t.bottom, a->size);
+    x86_alu_imm(a, ALU_AND, true, RAX, -2);
     offset[JIT_THUNK_MISS] = a->size;
     x86_load(a, true, RSP, state(&t, layout->host_sp));
     x86_mov_rr(a, false, RCX, RAX);
