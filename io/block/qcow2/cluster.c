@@ -404,8 +404,10 @@ int qcow2_extent_get(struct qcow2 *q, uint64_t offset, uint64_t size, struct qco
 {
     uint64_t at;
     uint8_t *slice;
-    int err = get_slice(q, qcow2_cluster_of(q, offset), &slice, &at, dropped);
+    int err;
 
+    qcow2_caches_age(q);
+    err = get_slice(q, qcow2_cluster_of(q, offset), &slice, &at, dropped);
     if (err == 0) {
         err = extent_in(q, slice, offset, size, extent);
         err = err == 0 ? 0 : -EINVAL;

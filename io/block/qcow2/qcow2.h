@@ -99,8 +99,9 @@ int qcow2_cache_new(struct qcow2_cache *cache, uint64_t offset, uint8_t **data);
 void qcow2_cache_mark(struct qcow2_cache *cache, uint64_t offset);
 /* lock held: forgets [offset, offset + size), changes included. May drop the lock. */
 void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t size);
-/* lock held: forgets all that is clean and was not used since the last call. */
-void qcow2_cache_age(struct qcow2_cache *cache);
+/* lock held: now and then, when cache-clean-interval has gone by, forgets all that is clean and was
+ * not used since the last time. Called with requests, so an idle node keeps what it has. */
+void qcow2_caches_age(struct qcow2 *q);
 
 /* For sync.c, which writes them. */
 struct qcow2_slot {
@@ -218,6 +219,8 @@ struct qcow2 {
     struct qcow2_claim *spare_claims; /* of forward() */
     bool quiesced;
     struct qcow2_table l1, reftable;
+    int64_t aged; /* CLOCK_MONOTONIC seconds of the last qcow2_cache_age() */
+    unsigned lookups;
     struct qcow2_cache l2_cache, block_cache;
     struct qcow2_free_list frees;
     struct qcow2_owners owners;
