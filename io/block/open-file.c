@@ -348,8 +348,7 @@ int block_open_image(struct block_node **node, const char *filename, const char 
     }
     if (!err && ((filename && *filename && block_options_set(&flat, "filename", filename)) ||
                  (format && block_options_set(&flat, "driver", format)) ||
-                 ((flags & BLOCK_OPEN_READONLY) &&
-                  block_options_set(&flat, "read-only", "on")))) {
+                 ((flags & BLOCK_OPEN_READONLY) && block_options_set(&flat, "read-only", "on")))) {
         err = out_of_memory(error, error_size);
     }
     if (!err) {

@@ -24,8 +24,8 @@
 struct inherited {
     struct block_generic generic;
     bool no_io;
-    bool protocol;  /* without "driver" the file name decides */
-    bool may_probe; /* without "driver" the contents decide */
+    bool protocol;   /* without "driver" the file name decides */
+    bool may_probe;  /* without "driver" the contents decide */
     bool no_backing; /* what the image names is not opened */
     bool repair;     /* it is opened as it is, if its driver can do that */
     unsigned depth;

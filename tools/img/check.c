@@ -53,10 +53,12 @@ static const struct explanation {
      "a table points behind the end of the file, as in a file that was cut off; what was there is "
      "lost",
      "-r all makes that part of the disk read as zeros"},
-    {"L2 entry corrupted", "an entry of a table makes no sense; the data that it led to can't be found",
+    {"L2 entry corrupted",
+     "an entry of a table makes no sense; the data that it led to can't be found",
      "-r all makes that part of the disk read as zeros"},
     {"l2_offset=",
-     "a whole table can't be right, so what it leads to (often hundreds of megabytes) can't be found",
+     "a whole table can't be right, so what it leads to (often hundreds of megabytes) can't be "
+     "found",
      "-r all makes that part of the disk read as zeros; copy what you need first"},
     {"refcount block",
      "a part of the counts lies outside of the file or on something else, so nothing says which "

@@ -189,8 +189,7 @@ static int open_sources(struct job *j, int count, char **names)
         j->copy.total += block_size(j->sources[i]);
     }
     if (j->v->bitmaps && !j->sources[0]->driver->bitmap_list) {
-        return img_fail("Format driver '%s' does not support bitmaps",
-                        j->sources[0]->driver->name);
+        return img_fail("Format driver '%s' does not support bitmaps", j->sources[0]->driver->name);
     }
     return 0;
 }
@@ -226,9 +225,8 @@ static int create_target(struct job *j)
                         error);
     }
     /* what is new reads as zeros, unless it is a device or shows what is under it */
-    j->copy.zero_from = is_plain_file(j->target_name) || strcmp(r.format, "raw") != 0
-                            ? 0
-                            : UINT64_MAX;
+    j->copy.zero_from =
+        is_plain_file(j->target_name) || strcmp(r.format, "raw") != 0 ? 0 : UINT64_MAX;
     return 0;
 }
 
@@ -418,7 +416,8 @@ static int make_journal(struct job *j)
 {
     const struct values *v = j->v;
 
-    if (asprintf(&j->settings, "format=%s compressed=%d sparse=%s backing=%s options=%s snapshot=%s",
+    if (asprintf(&j->settings,
+                 "format=%s compressed=%d sparse=%s backing=%s options=%s snapshot=%s",
                  target_format(v), v->compressed, v->sparse ? v->sparse : "",
                  v->backing ? v->backing : "", v->options ? v->options : "",
                  v->snapshot ? v->snapshot : "") < 0) {

@@ -109,9 +109,9 @@ bool img_asks_for_help(const char *list)
 {
     size_t size = list ? strlen(list) : 0;
 
-    return list && (strcmp(list, "help") == 0 || strcmp(list, "?") == 0 ||
-                    strncmp(list, "help,", 5) == 0 ||
-                    (size > 5 && strcmp(list + size - 5, ",help") == 0));
+    return list &&
+           (strcmp(list, "help") == 0 || strcmp(list, "?") == 0 || strncmp(list, "help,", 5) == 0 ||
+            (size > 5 && strcmp(list + size - 5, ",help") == 0));
 }
 
 static int run(void *opaque, int count, char **operands)

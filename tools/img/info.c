@@ -30,13 +30,33 @@ static const struct img_option options[] = {
 };
 
 /* The order of members in what is specific to formats; others come behind these. */
-static const char *const member_order[] = {
-    "compat",       "compression-type", "lazy-refcounts", "bitmaps", "refcount-bits",
-    "encrypt",      "data-file",        "data-file-raw",  "corrupt", "extended-l2",
-    "ivgen-alg",    "hash-alg",         "cipher-alg",     "uuid",    "format",
-    "cipher-mode",  "slots",            "active",         "iters",   "key-offset",
-    "stripes",      "payload-offset",   "master-key-iters", "flags", "name",
-    "granularity",  NULL};
+static const char *const member_order[] = {"compat",
+                                           "compression-type",
+                                           "lazy-refcounts",
+                                           "bitmaps",
+                                           "refcount-bits",
+                                           "encrypt",
+                                           "data-file",
+                                           "data-file-raw",
+                                           "corrupt",
+                                           "extended-l2",
+                                           "ivgen-alg",
+                                           "hash-alg",
+                                           "cipher-alg",
+                                           "uuid",
+                                           "format",
+                                           "cipher-mode",
+                                           "slots",
+                                           "active",
+                                           "iters",
+                                           "key-offset",
+                                           "stripes",
+                                           "payload-offset",
+                                           "master-key-iters",
+                                           "flags",
+                                           "name",
+                                           "granularity",
+                                           NULL};
 
 static json_t *in_order(json_t *value)
 {
@@ -46,7 +66,8 @@ static json_t *in_order(json_t *value)
 
     if (json_is_array(value)) {
         result = json_array();
-        json_array_foreach (value, i, member) {
+        json_array_foreach(value, i, member)
+        {
             json_array_append_new(result, in_order(member));
         }
         return result;
@@ -61,7 +82,8 @@ static json_t *in_order(json_t *value)
             json_object_set_new(result, member_order[i], in_order(member));
         }
     }
-    json_object_foreach (value, key, member) {
+    json_object_foreach(value, key, member)
+    {
         if (!json_object_get(result, key)) {
             json_object_set_new(result, key, in_order(member));
         }
@@ -167,11 +189,13 @@ static void print_value(const json_t *value, int indent)
     size_t i;
 
     if (json_is_object(value)) {
-        json_object_foreach ((json_t *)value, key, member) {
+        json_object_foreach((json_t *)value, key, member)
+        {
             print_member(key, member, indent);
         }
     } else if (json_is_array(value)) {
-        json_array_foreach (value, i, member) {
+        json_array_foreach(value, i, member)
+        {
             char name[32];
 
             snprintf(name, sizeof(name), "[%zu]", i);
@@ -279,7 +303,8 @@ static bool seen(const json_t *all, const char *filename)
     json_t *image;
     size_t i;
 
-    json_array_foreach (all, i, image) {
+    json_array_foreach(all, i, image)
+    {
         if (strcmp(json_string_value(json_object_get(image, "filename")), filename) == 0) {
             return true;
         }

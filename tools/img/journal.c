@@ -68,11 +68,11 @@ static void add_files(json_t *list, const struct block_node *node)
         }
     }
     if (!node->file && stat(node->filename, &st) == 0) {
-        json_array_append_new(
-            list, json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", node->filename, "inode",
-                            (json_int_t)st.st_ino, "size", (json_int_t)st.st_size, "seconds",
-                            (json_int_t)st.st_mtim.tv_sec, "nanoseconds",
-                            (json_int_t)st.st_mtim.tv_nsec));
+        json_array_append_new(list, json_pack("{s:s, s:I, s:I, s:I, s:I}", "name", node->filename,
+                                              "inode", (json_int_t)st.st_ino, "size",
+                                              (json_int_t)st.st_size, "seconds",
+                                              (json_int_t)st.st_mtim.tv_sec, "nanoseconds",
+                                              (json_int_t)st.st_mtim.tv_nsec));
     }
 }
 
@@ -211,8 +211,8 @@ int img_journal_resume(const struct img_journal *journal, struct img_copy *copy,
 
     if (!why) {
         zero_from = json_integer_value(json_object_get(o, "zero-from"));
-        copy->zero_from = zero_from < 0 || zero_from == INT64_MAX ? UINT64_MAX
-                                                                  : (uint64_t)zero_from;
+        copy->zero_from =
+            zero_from < 0 || zero_from == INT64_MAX ? UINT64_MAX : (uint64_t)zero_from;
         copy->start = (uint64_t)json_integer_value(json_object_get(o, "done"));
         copy->start -= copy->start % (2 << 20); /* a boundary of pieces and clusters */
         why = verify(copy) ? "what was copied is not the same as in the source" : NULL;

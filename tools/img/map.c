@@ -65,10 +65,8 @@ static int look(struct block_node *node, uint64_t at, uint64_t size, struct entr
         size = status.size;
         depth++;
     }
-    *entry = (struct entry){.start = at,
-                            .size = status.size,
-                            .flags = status.flags & SHOWN,
-                            .depth = depth};
+    *entry = (struct entry){
+        .start = at, .size = status.size, .flags = status.flags & SHOWN, .depth = depth};
     if (status.flags & BLOCK_STATUS_OFFSET) {
         entry->host = status.host;
         entry->file = status.file ? status.file->filename : "";

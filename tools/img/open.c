@@ -9,7 +9,8 @@ static unsigned open_flags(unsigned flags)
 {
     return (flags & IMG_WRITE ? 0 : BLOCK_OPEN_READONLY) |
            (flags & IMG_NO_BACKING ? BLOCK_OPEN_NO_BACKING : 0) |
-           (flags & IMG_NO_IO ? BLOCK_OPEN_NO_IO : 0) | (flags & IMG_REPAIR ? BLOCK_OPEN_REPAIR : 0);
+           (flags & IMG_NO_IO ? BLOCK_OPEN_NO_IO : 0) |
+           (flags & IMG_REPAIR ? BLOCK_OPEN_REPAIR : 0);
 }
 
 int img_open_with(struct block_node **node, const char *filename, const struct img_source *source,
@@ -25,8 +26,8 @@ int img_open_with(struct block_node **node, const char *filename, const struct i
     /* with --image-opts the name is a list of options itself; what is freed is given back */
     if (asprintf(&text, "%s%s%s%s%s%s%s", flags & IMG_WRITE ? "discard=on" : "discard=off",
                  source->cache ? ",cache=" : "", source->cache ? source->cache : "",
-                 source->share ? ",force-share=on" : "", options ? "," : "",
-                 options ? options : "", source->image_opts ? "," : "") < 0) {
+                 source->share ? ",force-share=on" : "", options ? "," : "", options ? options : "",
+                 source->image_opts ? "," : "") < 0) {
         img_fail("out of memory");
         return -ENOMEM;
     }
