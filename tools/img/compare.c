@@ -35,6 +35,10 @@ static int walk(const struct values *v, struct img_pair *pair, struct img_progre
     struct img_pair_range range;
 
     for (uint64_t at = 0; at < total; at += range.size) {
+        /* no range goes over the end of one of them */
+        if (at == both && !v->source.quiet) {
+            printf("Warning: Image size mismatch!\n");
+        }
         if (img_pair_next(pair, at, SECTOR, &range)) {
             return NO_STATUS;
         }
@@ -60,16 +64,11 @@ static int compare(const struct values *v, struct img_pair *pair)
     struct img_progress progress;
     int status;
 
-    if (block_size(pair->node[0]) != block_size(pair->node[1])) {
-        if (v->strict) {
-            if (!v->source.quiet) {
-                printf("Strict mode: Image size mismatch!\n");
-            }
-            return DIFFERENT;
-        }
+    if (v->strict && block_size(pair->node[0]) != block_size(pair->node[1])) {
         if (!v->source.quiet) {
-            printf("Warning: Image size mismatch!\n");
+            printf("Strict mode: Image size mismatch!\n");
         }
+        return DIFFERENT;
     }
     img_progress_begin(&progress, v->progress, v->source.quiet, img_pair_size(pair));
     status = walk(v, pair, &progress);
