@@ -29,20 +29,26 @@ static const struct img_option options[] = {
 static const char *const shown_before[] = {
     "data_file",     "data_file_raw", "encrypt.format", "encrypt.key-secret", "encrypt.iter-time",
     "cluster_size!", "extended_l2!",  "preallocation",  "compression_type!",  NULL};
-static const char *const shown_behind[] = {"lazy_refcounts!", "refcount_bits!", NULL};
+static const char *const shown_behind[] = {"compat", "lazy_refcounts!", "refcount_bits!", NULL};
 
 static void show(const struct property *table, const void *object, const char *entry,
                  const char *given)
 {
     char name[64], value[4096];
     size_t size = strcspn(entry, "!");
+    const struct property *p;
 
     snprintf(name, sizeof(name), "%.*s", (int)size, entry);
     if (!property_find(table, name) || (!entry[size] && (!given || !strstr(given, name))) ||
         property_get(table, object, name, value, sizeof(value))) {
         return;
     }
-    printf(" %s=%s", name, value);
+    p = property_find(table, name);
+    if (p->type == PROPERTY_SIZE) {
+        printf(" %s=%" PRIu64, name, *(const uint64_t *)((const char *)object + p->offset));
+    } else {
+        printf(" %s=%s", name, value);
+    }
 }
 
 static bool unknown(void *opaque, const char *name, const char *value)

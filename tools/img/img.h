@@ -16,12 +16,13 @@ struct json_t;
 /* ---- options (args.c) ---- */
 
 enum img_option_kind {
-    IMG_FLAG,   /* bool */
-    IMG_TEXT,   /* const char *; the last one counts */
-    IMG_LIST,   /* char *, joined with commas */
-    IMG_OBJECT, /* --object: made at once */
-    IMG_OUTPUT, /* --output=human|json: bool json */
-    IMG_ACTION, /* char: the letter, or for long ones `code`; only one may be given */
+    IMG_FLAG,    /* bool */
+    IMG_TEXT,    /* const char *; the last one counts */
+    IMG_LIST,    /* char *, joined with commas */
+    IMG_OBJECT,  /* --object: made at once */
+    IMG_OUTPUT,  /* --output=human|json: bool json */
+    IMG_ACTION,  /* int, the code, and a const char * behind it; only one may be given */
+    IMG_ACTIONS, /* char *, lines of one action each: the code and the value */
 };
 
 struct img_option {
@@ -30,7 +31,7 @@ struct img_option {
     enum img_option_kind kind;
     size_t offset;
     const char *value; /* name of the value in usage texts; NULL: takes none */
-    int code;          /* of IMG_ACTION */
+    int code;          /* of actions: not 0 */
 };
 
 struct img_command {
@@ -102,6 +103,8 @@ void img_progress_begin(struct img_progress *p, bool asked, bool quiet, uint64_t
 void img_progress_at(struct img_progress *p, uint64_t done);
 /* `complete`: the last line says 100%. */
 void img_progress_end(struct img_progress *p, bool complete);
+/* Sleeps as long as what is done was done faster than this, in bytes per second; 0: any rate. */
+void img_pace(const struct img_progress *p, uint64_t rate);
 /* The SIGINT or SIGTERM that has come, or 0. Commands that write for long end in order then. */
 int img_interrupted(void);
 /* From now on the first of these signals is only noted. */

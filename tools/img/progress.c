@@ -85,6 +85,16 @@ void img_progress_end(struct img_progress *p, bool complete)
     fflush(stdout);
 }
 
+void img_pace(const struct img_progress *p, uint64_t rate)
+{
+    struct timespec pause = {.tv_nsec = 10000000};
+
+    while (rate && !interrupted &&
+           (double)p->done * 1000 / (double)rate > (double)(now_ms() - p->start)) {
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void note(int signal)
 {
     interrupted = signal;
