@@ -9,9 +9,11 @@
  * mem/ takes; an atomic access to them is a bus error.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include "accel/tcg/system.h"
+#include "accel/vcpu.h"
 #include "jit/interp/interp.h"
 #include "mem/access.h"
 #include "mem/dirty.h"
@@ -167,6 +169,9 @@ static bool device(struct cpu *cpu, struct tcg_access *a, struct mem_space *memo
                 ? mem_access_load(memory, mem_gpa(gpa), a->size, &a->result, MEM_ATTRS_NONE)
                 : mem_access_store(memory, mem_gpa(gpa), a->size, a->value, MEM_ATTRS_NONE);
     __builtin_ia32_ldmxcsr(csr);
+    if (vcpu_has_woken()) {
+        sched_yield(); /* most guests wait for what the other one does now */
+    }
     if (error < 0) {
         fail(cpu, a->address, access_of(a), CPU_BUS_ERROR_ABSENT);
         return false;
