@@ -41,7 +41,7 @@ struct vcpu {
     bool started;
     _Atomic uint32_t seen; /* futex: changes whenever the thread should look */
     _Atomic bool off, quit;
-    _Atomic bool halted; /* the guest waits for an interrupt */
+    _Atomic bool halted;  /* the guest waits for an interrupt */
     pthread_mutex_t lock; /* of the work list */
     pthread_cond_t finished;
     struct work *first, **last;

@@ -51,7 +51,6 @@ struct session {
 static void check(struct session *s, int err)
 {
     if (err < 0) {
-        chardev_restore_terminal();
         error_fatal("%s", s->error);
     }
 }
@@ -303,7 +302,6 @@ static void destruct(struct session *s)
     block_loop_gone(s->loop);
     block_finish();
     chardev_destroy_all();
-    daemon_end();
 }
 
 int system_main(const struct system_target *target, int argc, char **argv)
@@ -317,6 +315,7 @@ int system_main(const struct system_target *target, int argc, char **argv)
         hw_device_add_types(target->devices[i]);
     }
     options_parse(&s.options, target, argc, argv);
+    atexit(chardev_restore_terminal);
     hw_lock_acquire();
     start_process(&s);
     construct(&s);

@@ -183,6 +183,19 @@ static bool translate(struct cpu *cpu, uint64_t address, unsigned size, enum cpu
     return cpu->ops->system->translate_address(cpu, address, size, access, t) == 0;
 }
 
+/* Bytes were stored. Where there is code in the page, but not in them, that may stay. */
+static void mark_stored(struct mem_ram *ram, const uint8_t *host, unsigned size)
+{
+    uint64_t offset = (uint64_t)(host - ram->host);
+
+    atomic_thread_fence(memory_order_seq_cst); /* the bytes before the bit is looked at */
+    if (!mem_dirty_test(ram, MEM_DIRTY_CODE, offset, size) && tcg_store_beside_code(host, size)) {
+        mem_dirty_set_but_code(ram, offset, size);
+    } else {
+        mem_dirty_set(ram, offset, size);
+    }
+}
+
 /* Within a page. */
 static bool access_page(struct cpu *cpu, struct tcg_access *a)
 {
@@ -209,7 +222,7 @@ static bool access_page(struct cpu *cpu, struct tcg_access *a)
         atomic(a, host);
     }
     if (store) {
-        mem_dirty_set(section->ram, (uint64_t)(host - section->ram->host), a->size);
+        mark_stored(section->ram, host, a->size);
     }
     /* the page as a whole must be there */
     uint64_t page = t.gpa & ~(MEM_PAGE_SIZE - 1);

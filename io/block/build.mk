@@ -4,6 +4,7 @@ ifeq ($(CONFIG_SYSTEM),yes)
 src-io += io/block/blkdebug.c
 src-io += io/block/cluster-map.c
 src-io += io/block/copy-on-read.c
+src-io += io/block/create.c
 src-io += io/block/crypto.c
 src-io += io/block/drivers.c
 src-io += io/block/file-lock.c

@@ -1,3 +1,4 @@
 # Kernels of distributions on whole machines.
 
 check-tests += tests/boot/virtio
+check-tests += tests/boot/linux
