@@ -201,7 +201,6 @@ struct qcow2 {
     bool data_raw;
     bool lazy;     /* reference counts are lazy */
     bool writable; /* the node is, and nothing speaks against it */
-    bool show_snapshot;
     bool active;         /* between activate and inactivate */
     _Atomic bool broken; /* found corrupt while running: no more writes */
     const struct qcow2_options *options;
