@@ -159,11 +159,11 @@ static void print_json(const struct block_check *c, const struct block_node *nod
     set_count(o, "leaks-fixed", c->leaks_fixed, false);
     set_count(o, "total-clusters", c->total_clusters, false);
     set_count(o, "check-errors", c->check_errors, true);
-    set_count(o, "fragmented-clusters", c->fragmented_clusters, false);
     set_count(o, "corruptions", c->corruptions, false);
     set_count(o, "allocated-clusters", c->allocated_clusters, false);
     json_object_set_new(o, "filename", json_string(node->filename));
     json_object_set_new(o, "format", json_string(node->driver->name));
+    set_count(o, "fragmented-clusters", c->fragmented_clusters, false);
     if (findings) {
         json_object_set(o, "findings", findings);
     }

@@ -290,7 +290,9 @@ static int prepare_target(struct job *j)
     }
     c->compressed = v->compressed;
     c->top_only = v->backing && t->backing;
-    if (v->no_create) {
+    if (j->resumed) {
+        /* is as the journal says */
+    } else if (v->no_create) {
         c->zero_from = v->target_is_zero ? 0 : UINT64_MAX;
     } else if (t->backing && c->zero_from == 0) {
         c->zero_from = block_size(t->backing->node);
@@ -397,7 +399,7 @@ static int resume(struct job *j)
     if (check_target(j)) {
         return 1;
     }
-    if (img_journal_resume(&j->journal, &j->copy, error, sizeof(error))) {
+    if (img_journal_verify(&j->journal, &j->copy, error, sizeof(error))) {
         return img_fail("%s", error);
     }
     if (!j->v->source.quiet) {
@@ -480,6 +482,7 @@ static int copy(struct job *j)
 static int convert(struct job *j, int count, char **names)
 {
     const struct values *v = j->v;
+    char error[1024];
 
     if (check_options(v, count) || parse_numbers(v, &j->copy) || open_sources(j, count, names) ||
         make_journal(j)) {
@@ -487,6 +490,9 @@ static int convert(struct job *j, int count, char **names)
     }
     if (v->no_create && v->options) {
         error_warn("-o has no effect when skipping image creation");
+    }
+    if (j->resumed && img_journal_read(&j->journal, &j->copy, error, sizeof(error))) {
+        return img_fail("%s", error);
     }
     if (!j->resumed) {
         img_journal_remove(&j->journal); /* of an older conversion to the same file */

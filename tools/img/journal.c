@@ -202,8 +202,8 @@ static const char *mismatch(const struct img_journal *journal, const struct img_
     return why;
 }
 
-int img_journal_resume(const struct img_journal *journal, struct img_copy *copy, char *error,
-                       size_t error_size)
+int img_journal_read(const struct img_journal *journal, struct img_copy *copy, char *error,
+                     size_t error_size)
 {
     json_t *o = json_load_file(journal->path, 0, NULL);
     const char *why = o ? mismatch(journal, copy, o) : "can't be read as a journal";
@@ -215,8 +215,15 @@ int img_journal_resume(const struct img_journal *journal, struct img_copy *copy,
             zero_from < 0 || zero_from == INT64_MAX ? UINT64_MAX : (uint64_t)zero_from;
         copy->start = (uint64_t)json_integer_value(json_object_get(o, "done"));
         copy->start -= copy->start % (2 << 20); /* a boundary of pieces and clusters */
-        why = verify(copy) ? "what was copied is not the same as in the source" : NULL;
     }
     json_decref(o);
     return why ? refuse(journal, why, error, error_size) : 0;
+}
+
+int img_journal_verify(const struct img_journal *journal, const struct img_copy *copy, char *error,
+                       size_t error_size)
+{
+    return verify(copy) ? refuse(journal, "what was copied is not the same as in the source", error,
+                                 error_size)
+                        : 0;
 }

@@ -21,11 +21,13 @@ int img_journal_write(const struct img_journal *journal, const struct img_copy *
 bool img_journal_exists(const struct img_journal *journal);
 
 /*
- * Reads it, and believes it only if sources, target and settings are what they were, and parts of
- * what was copied are the same in both. Sets copy->start and copy->zero_from. 0, or -errno with a
- * line in error[].
+ * Reads it, and believes it only if sources, target and settings are what they were. Sets
+ * copy->start and copy->zero_from. 0, or -errno with a line in error[].
  */
-int img_journal_resume(const struct img_journal *journal, struct img_copy *copy, char *error,
+int img_journal_read(const struct img_journal *journal, struct img_copy *copy, char *error,
+                     size_t error_size);
+/* When the target is open: compares parts of what was copied with the source. Likewise. */
+int img_journal_verify(const struct img_journal *journal, const struct img_copy *copy, char *error,
                        size_t error_size);
 
 /* The conversion is complete. */
