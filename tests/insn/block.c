@@ -149,8 +149,8 @@ static void add_trap(struct maker *m)
     static const uint32_t fixed[] = {
         0x00100073, 0x9002,             /* ebreak, c.ebreak */
         0x00000000, 0xffffffff, 0x8002, /* c.unimp, an encoding of more than 32 bits, c.jr x0 */
-        0x30002573, 0xc0101073,         /* mstatus, a write to time */
-        0x00000067,                     /* jump to 0 */
+        0xc0101073, 0x00000067,         /* a write to time, a jump to 0 */
+        0x30002573,                     /* mstatus; the last */
     };
     unsigned t = free_register(m);
     struct rv_insn insn;
@@ -182,7 +182,7 @@ static void add_trap(struct maker *m)
         add(m, 2, 0x00205073u | (uint32_t)below(m, 8) << 15, insn.bits, 0);
         break;
     default:
-        add(m, 1, fixed[below(m, sizeof(fixed) / sizeof(fixed[0]))], 0, 0);
+        add(m, 1, fixed[below(m, sizeof(fixed) / sizeof(fixed[0]) - m->o->machine)], 0, 0);
         break;
     }
 }
@@ -384,7 +384,7 @@ uint64_t block_emit(const struct block *b, struct guest *g, uint64_t *at)
     uint64_t local[BLOCK_MAX_ITEMS + 1], entry = guest_here(g), address, end;
 
     at = at ? at : local;
-    guest_emit(g, ASM_LUI(b->keeper, GUEST_STATE));
+    guest_emit_state(g, b->keeper);
     for (unsigned reg = 1; reg < 32; reg++) {
         if (b->bases >> reg & 1) {
             guest_emit(g, ASM_ADDI(reg, b->keeper, b->offset[reg]));
