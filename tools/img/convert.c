@@ -173,7 +173,7 @@ static int load_snapshot(struct block_node *node, const char *text)
 
 static int open_sources(struct job *j, int count, char **names)
 {
-    j->sources = calloc((size_t)count, sizeof(*j->sources));
+    j->sources = calloc((size_t)count, sizeof(void *));
     if (!j->sources) {
         return img_fail("out of memory");
     }
