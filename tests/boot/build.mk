@@ -1,4 +1,5 @@
 # Kernels of distributions on whole machines.
 
+check-tests += tests/boot/docs
 check-tests += tests/boot/virtio
 check-tests += tests/boot/linux
