@@ -94,7 +94,8 @@ static void print_record(void)
 
 static void compare_record(void)
 {
-    const uint64_t *want = (uint64_t *)(uintptr_t)FIRMWARE_EXPECTED + runs++ * GUEST_RECORD_SIZE / 8;
+    const uint64_t *want =
+        (uint64_t *)(uintptr_t)FIRMWARE_EXPECTED + runs++ * GUEST_RECORD_SIZE / 8;
 
     for (int n = 0; n < GUEST_RECORD_SIZE; n += 8) {
         if (*at(parameters->state + (uint64_t)(int64_t)(GUEST_RECORD + n)) != want[n / 8]) {
@@ -138,9 +139,9 @@ static void system_call(uint64_t *f)
 /* What Linux makes of the cause. All unknown ones end up in the record as signal 0. */
 static uint64_t signal_of(uint64_t cause)
 {
-    static const uint8_t signals[16] = {SIG_BUS, SIG_SEGV, SIG_ILL, SIG_TRAP, SIG_BUS,  SIG_SEGV,
-                                        SIG_BUS, SIG_SEGV, 0,       0,        0,        0,
-                                        SIG_SEGV, SIG_SEGV, 0,      SIG_SEGV};
+    static const uint8_t signals[16] = {SIG_BUS,  SIG_SEGV, SIG_ILL, SIG_TRAP, SIG_BUS, SIG_SEGV,
+                                        SIG_BUS,  SIG_SEGV, 0,       0,        0,       0,
+                                        SIG_SEGV, SIG_SEGV, 0,       SIG_SEGV};
 
     return cause < sizeof(signals) ? signals[cause] : 0;
 }

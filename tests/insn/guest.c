@@ -108,9 +108,9 @@ void guest_add_run(struct guest *g, struct guest_run run)
         g->run_room = g->run_room * 2 + 1024;
         g->runs = grow(g->runs, g->run_room * sizeof(*g->runs));
     }
-    g->runs[g->run_count++] =
-        (struct descriptor){run.entry, g->load[run.keeper], g->save[run.keeper],
-                            g->base + GUEST_DATA + (uint64_t)run.image * sizeof(struct guest_image)};
+    g->runs[g->run_count++] = (struct descriptor){
+        run.entry, g->load[run.keeper], g->save[run.keeper],
+        g->base + GUEST_DATA + (uint64_t)run.image * sizeof(struct guest_image)};
 }
 
 /* Patches the jump or branch at `at` to go here. */
