@@ -158,9 +158,11 @@ static void add_trap(struct maker *m)
     switch (below(m, 4)) {
     case 0: /* through a null pointer, page 0 or the last one */
         insn = draw(m, RV_CLASS_MEMORY, false);
-        /* An SC that fails anyway may fault or not. */
-        insn.bits =
-            insn.length == 4 && insn.row->translate != rv_trans_sc ? insn.bits : ASM_LW(t, 0, 0);
+        /* An SC that fails anyway may fault or not; without paging, as may cbo.clean. */
+        if (insn.length != 4 || insn.row->translate == rv_trans_sc ||
+            (m->o->machine && insn.row->translate == rv_trans_cbo_touch)) {
+            insn.bits = ASM_LW(t, 0, 0);
+        }
         add(m, 1, insn.bits & ~(31u << 15), 0, 0);
         break;
     case 1: /* atomics on misaligned addresses */
@@ -191,7 +193,12 @@ static void add_trap(struct maker *m)
 static void add_call_of_system(struct maker *m)
 {
     if (((m->keep | m->b->bases) & (1u << 17 | 1u << 10)) == 0) {
-        add(m, 2, ASM_ADDI(17, 0, SYS_NONE), ASM_ECALL, 0);
+        if (m->o->system) {
+            uint32_t sc = ASM_SC_W(0, 0, m->b->keeper) | (uint32_t)m->wide << 12;
+            add(m, 3, ASM_ADDI(17, 0, SYS_NONE), sc, ASM_ECALL);
+        } else {
+            add(m, 2, ASM_ADDI(17, 0, SYS_NONE), ASM_ECALL, 0);
+        }
     }
 }
 

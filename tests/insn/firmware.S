@@ -42,7 +42,6 @@ leave:
     fscsr t0
     ld t0, (a0)
     csrw mepc, t0
-    sc.d zero, t0, (a0)     /* as Linux: no reservation outlives a trap */
     .irp n, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31
     ld x\n, 8 * \n(a0)
     .endr

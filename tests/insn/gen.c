@@ -9,7 +9,8 @@
  *   --without A,B     mnemonics that may not occur; with @x0 behind one: not with rd = x0
  *   --only A,B        mnemonics (apart from jumps and branches) that alone may occur
  *   --drop I,J        items of the blocks to leave out
- *   --machine         for machine mode too: addresses in RAM of the virt machine
+ *   --system          for tests/insn/system
+ *   --machine         for its M mode too: addresses in RAM of the virt machine
  *   --describe        print the first block's items, with their addresses and disassembly
  *   --rows            print how often each mnemonic was generated
  *
@@ -30,7 +31,7 @@ enum { IMAGES = 256 };
 static struct {
     uint64_t seed, first, count, runs;
     const char *output, *without, *only, *drop, *cpu;
-    bool encodings, encodings16, machine, describe, rows, list;
+    bool encodings, encodings16, system, machine, describe, rows, list;
 } args = {.count = 100, .runs = 1, .cpu = ""};
 
 static unsigned long insns;
@@ -199,7 +200,7 @@ static void add_encodings(struct guest *g, const struct rv_ext_set *ext)
 
 static void add_blocks(struct guest *g, const struct rv_ext_set *ext)
 {
-    const struct block_options options = {*ext, admits, args.machine};
+    const struct block_options options = {*ext, admits, args.system, args.machine};
     struct guest_run *entered = calloc(args.count, sizeof(*entered));
 
     if (entered == NULL) {
@@ -260,6 +261,7 @@ static void parse(int argc, char **argv)
         {"-o", NULL, &args.output, NULL},
         {"--encodings", NULL, NULL, &args.encodings},
         {"--encodings16", NULL, NULL, &args.encodings16},
+        {"--system", NULL, NULL, &args.system},
         {"--machine", NULL, NULL, &args.machine},
         {"--describe", NULL, NULL, &args.describe},
         {"--rows", NULL, NULL, &args.rows},
