@@ -199,8 +199,8 @@ struct qcow2 {
     uint64_t refcount_max;
     bool external; /* there is a data file */
     bool data_raw;
-    bool lazy;     /* reference counts are lazy */
-    bool writable; /* the node is, and nothing speaks against it */
+    bool lazy;           /* reference counts are lazy */
+    bool writable;       /* the node is, and nothing speaks against it */
     bool active;         /* between activate and inactivate */
     _Atomic bool broken; /* found corrupt while running: no more writes */
     const struct qcow2_options *options;
