@@ -182,7 +182,7 @@ def run_engine(bench, files, engine, figures, scripts, only):
                      files.command(engine, harts, minimal, 'action=poweroff'))
         for name, mark in zip(names, ('up', 'end')):
             if name and only(name) and mark in done.rows and not done.errors:
-                figures.add(name, done.rows[mark])
+                figures.add(key(name), done.rows[mark])
     disks = ['-drive', f'file={files.disk},format=raw,if=none,id=d0,snapshot=on',
              '-device', 'virtio-blk-pci,drive=d0',
              '-drive', f'file={files.scratch},format=raw,if=none,id=d1,cache=unsafe',
@@ -203,8 +203,7 @@ def run_engine(bench, files, engine, figures, scripts, only):
 
 def print_rows(title, names, engines, figures, data):
     """A table with wall and CPU seconds of each engine, and the ratios of QEMU's to ours."""
-    names = [n for n in names if any(figures[e.name].median(key(n)) or figures[e.name].median(n)
-                                     for e in engines)]
+    names = [n for n in names if any(figures[e.name].median(key(n)) for e in engines)]
     if not names:
         return
     print(f'\n{title:28}' + ''.join(f'{e.name + " wall":>14}{"CPU":>9}' for e in engines) +
@@ -212,7 +211,7 @@ def print_rows(title, names, engines, figures, data):
     for name in names:
         line, entry = f'{name:28}', {}
         for e in engines:
-            value = figures[e.name].median(key(name)) or figures[e.name].median(name)
+            value = figures[e.name].median(key(name))
             line += f'{value[0]:13.3f}s{value[1]:8.2f}s' if value else f'{"-":>14}{"-":>9}'
             if value:
                 entry[e.name] = {'wall': value[0], 'cpu': value[1]}
