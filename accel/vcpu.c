@@ -6,6 +6,11 @@
  * calls attend(), which raises `seen` and kicks; the thread sleeps on that word (a futex), so
  * waking it is async-signal-safe and nothing is lost between its last look and its sleep.
  *
+ * Fewer host CPUs than vCPUs. Guests wait for each other by spinning, be it for a lock or for the
+ * answer to an interrupt, and whoever they wait for may not have a host CPU. So a vCPU that has
+ * woken another one lets go of its host CPU once (vcpu_has_woken()), and while more vCPUs run than
+ * there are host CPUs, a thread asks all of them to do so every millisecond.
+ *
  * The world. `world` guards the list of vCPUs, whether the VM goes, and who runs guest code
  * (`running`). Pausing and exclusive work are the same thing: nobody may begin, and one waits until
  * nobody runs. Work items of a vCPU are under its own lock.
@@ -15,6 +20,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
@@ -41,7 +47,10 @@ struct vcpu {
     bool started;
     _Atomic uint32_t seen; /* futex: changes whenever the thread should look */
     _Atomic bool off, quit;
-    _Atomic bool halted; /* the guest waits for an interrupt */
+    _Atomic bool inside;  /* of ops->run() */
+    _Atomic bool yield;   /* on the way out of it */
+    bool woke;            /* others, since it was last asked; its own thread's */
+    _Atomic bool halted;  /* the guest waits for an interrupt */
     pthread_mutex_t lock; /* of the work list */
     pthread_cond_t finished;
     struct work *first, **last;
@@ -53,7 +62,9 @@ static struct {
     pthread_cond_t changed;
     struct vcpu *vcpus, **last;
     unsigned count;
-    unsigned running;   /* vCPUs in guest code */
+    unsigned running; /* vCPUs in guest code */
+    unsigned host_cpus;
+    bool turns;         /* there is a thread that runs take_turns() */
     unsigned exclusive; /* who wants the others to stand */
     bool busy;          /* one of those is at work */
     _Atomic bool goes;
@@ -74,6 +85,9 @@ static void futex_wait(struct vcpu *v, uint32_t value, const struct timespec *ti
 
 static void attend(struct vcpu *v)
 {
+    if (current && current != v) {
+        current->woke = true;
+    }
     atomic_fetch_add(&v->seen, 1);
     v->ops->kick(v->cpu);
     syscall(SYS_futex, &v->seen, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
@@ -102,6 +116,16 @@ struct vcpu *vcpu_create(struct cpu *cpu, unsigned index, const struct vcpu_ops 
     return v;
 }
 
+bool vcpu_has_woken(void)
+{
+    bool woke = current && current->woke;
+
+    if (woke) {
+        current->woke = false;
+    }
+    return woke;
+}
+
 /* ---- the world ------------------------------------------------------------------------------- */
 
 /* False when somebody wants this vCPU to stand: look again. */
@@ -112,7 +136,9 @@ static bool begin_running(void)
     pthread_mutex_lock(&world.lock);
     may = world.goes && !world.exclusive;
     if (may) {
-        world.running++;
+        if (++world.running == world.host_cpus + 1) {
+            pthread_cond_broadcast(&world.changed); /* take_turns() */
+        }
     } else if (world.exclusive) {
         /* it ends by itself */
         pthread_cond_wait(&world.changed, &world.lock);
@@ -181,6 +207,28 @@ void vcpu_pause_all(void (*release)(void), void (*acquire)(void))
     if (acquire) {
         acquire();
     }
+}
+
+/* Sees to it that spinning vCPUs take turns. */
+static void *take_turns(void *arg)
+{
+    static const struct timespec turn = {.tv_nsec = 1000000};
+
+    for (;;) {
+        pthread_mutex_lock(&world.lock);
+        while (world.running <= world.host_cpus) {
+            pthread_cond_wait(&world.changed, &world.lock);
+        }
+        for (struct vcpu *v = world.vcpus; v; v = v->next) {
+            if (atomic_load(&v->inside)) {
+                atomic_store(&v->yield, true);
+                v->ops->kick(v->cpu);
+            }
+        }
+        pthread_mutex_unlock(&world.lock);
+        nanosleep(&turn, NULL);
+    }
+    return NULL;
 }
 
 /* ---- work ------------------------------------------------------------------------------------ */
@@ -333,13 +381,34 @@ static void *run(void *arg)
             }
         }
         if (begin_running()) {
+            atomic_store(&v->inside, true);
             atomic_store(&v->halted, v->ops->run(cpu));
+            atomic_store(&v->inside, false);
             end_running();
+            if (atomic_exchange(&v->yield, false)) {
+                sched_yield();
+            }
         }
     }
     do_work(v);
     v->ops->thread_exit(cpu);
     return NULL;
+}
+
+/* With the second vCPU that has to share a host CPU. A failure costs speed only. */
+static void start_turns(void)
+{
+    pthread_t thread;
+
+    world.host_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    if (world.turns || world.count <= world.host_cpus) {
+        return;
+    }
+    world.turns = pthread_create(&thread, NULL, take_turns, NULL) == 0;
+    if (world.turns) {
+        pthread_setname_np(thread, "turns");
+        pthread_detach(thread);
+    }
 }
 
 int vcpu_start(struct vcpu *vcpu, const char *accel_name)
@@ -348,6 +417,7 @@ int vcpu_start(struct vcpu *vcpu, const char *accel_name)
     char name[16];
     int error;
 
+    start_turns();
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
     error = pthread_create(&vcpu->thread, &attr, run, vcpu);

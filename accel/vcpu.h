@@ -51,6 +51,10 @@ pthread_t vcpu_thread(struct cpu *cpu);
 /* The vCPU whose thread calls, or NULL. */
 struct cpu *vcpu_current(void);
 
+/* Has the calling vCPU's thread woken another vCPU since it last asked? Then it does well to let go
+ * of its host CPU (sched_yield()) when it holds no lock. */
+bool vcpu_has_woken(void);
+
 /* The parts of struct cpu_service_ops that need no accelerator. */
 void vcpu_wake(struct cpu *cpu);
 void vcpu_wait(struct cpu *cpu, int64_t deadline);

@@ -46,14 +46,22 @@ enum cpu_exit {
 
 #define CPU_SPILL_SLOTS 64
 
-/* An entry of the jump cache: guest pc to host code. An empty entry is all zero, but for
- * the first, which has a pc that no jump can have (1): pc 0 would be found there. */
+/* An entry of the jump cache: guest pc to host code. An empty entry has the pc of another one, so
+ * that no jump can find it, be it to an odd address: all zero, but for the first, where that is
+ * CPU_JUMP_EMPTY_FIRST. */
 struct cpu_jump {
     uint64_t pc;
     const void *code;
 };
-#define CPU_JUMP_CACHE_BITS 12
-#define CPU_JUMP_CACHE_SIZE (1u << CPU_JUMP_CACHE_BITS)
+#define CPU_JUMP_CACHE_BITS  12
+#define CPU_JUMP_CACHE_SIZE  (1u << CPU_JUMP_CACHE_BITS)
+#define CPU_JUMP_EMPTY_FIRST 2
+
+/* The pc of the empty entry at an index. */
+static inline uint64_t cpu_jump_empty(unsigned index)
+{
+    return index ? 0 : CPU_JUMP_EMPTY_FIRST;
+}
 
 struct cpu {
     /* hot */

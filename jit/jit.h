@@ -58,12 +58,12 @@ enum jit_access_kind { JIT_ACCESS_LOAD, JIT_ACCESS_STORE, JIT_ACCESS_AMO, JIT_AC
 struct jit_access {
     uint32_t mark; /* offset in the unit, for jit_recover() */
     int32_t disp;
-    int32_t imm;  /* the value, where the register is JIT_NO_REG */
-    uint8_t kind; /* enum jit_access_kind */
-    uint8_t mem;  /* enum ir_mem, with IR_MS for loads */
+    int32_t imm;                /* the value, where the register is JIT_NO_REG */
+    uint8_t kind;               /* enum jit_access_kind */
+    uint8_t mem;                /* enum ir_mem, with IR_MS for loads */
     uint8_t base, index, scale; /* address: base + (index << scale) + disp */
     uint8_t value, dest;
-    uint8_t amo;  /* enum ir_amo */
+    uint8_t amo;   /* enum ir_amo */
     uint8_t wide;  /* the result is 64 bits */
     uint8_t clear; /* a register that becomes 0, or JIT_NO_REG */
     uint8_t pad[2];

@@ -87,7 +87,7 @@ static void set_bits(struct mem_ram *ram, enum mem_dirty_client client, uint64_t
     }
 }
 
-void mem_dirty_set(struct mem_ram *ram, uint64_t offset, uint64_t size)
+static void set(struct mem_ram *ram, uint64_t offset, uint64_t size, unsigned clients)
 {
     uint64_t at, end;
 
@@ -99,9 +99,21 @@ void mem_dirty_set(struct mem_ram *ram, uint64_t offset, uint64_t size)
     atomic_thread_fence(memory_order_seq_cst);
     for (; at < end; at = next_word(at)) {
         for (unsigned c = 0; c < MEM_DIRTY_CLIENTS; c++) {
-            set_bits(ram, c, at, word_mask(at, end));
+            if (clients >> c & 1) {
+                set_bits(ram, c, at, word_mask(at, end));
+            }
         }
     }
+}
+
+void mem_dirty_set(struct mem_ram *ram, uint64_t offset, uint64_t size)
+{
+    set(ram, offset, size, ~0u);
+}
+
+void mem_dirty_set_but_code(struct mem_ram *ram, uint64_t offset, uint64_t size)
+{
+    set(ram, offset, size, ~(1u << MEM_DIRTY_CODE));
 }
 
 void mem_dirty_set_bitmap(struct mem_ram *ram, enum mem_dirty_client client, uint64_t offset,

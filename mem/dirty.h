@@ -27,6 +27,9 @@ int mem_dirty_attach(struct mem_ram *ram);
  */
 void mem_dirty_set(struct mem_ram *ram, uint64_t offset, uint64_t size);
 
+/* The same for all clients but MEM_DIRTY_CODE, whose owner has seen to these bytes by himself. */
+void mem_dirty_set_but_code(struct mem_ram *ram, uint64_t offset, uint64_t size);
+
 /* The same for one client; bit n of bitmap[] is the n-th page from `offset`, a page boundary. */
 void mem_dirty_set_bitmap(struct mem_ram *ram, enum mem_dirty_client client, uint64_t offset,
                           const uint64_t *bitmap, uint64_t pages);

@@ -18,19 +18,20 @@ WARNINGS = ['-Wall', '-Wextra', '-Wshadow', '-Wstrict-prototypes', '-Wmissing-pr
 CPPFLAGS = ['-I.', '-D_GNU_SOURCE']
 
 
-def glib_flags():
-    """Where configure found GLib, for the few sources that include it."""
+def library_flags():
+    """Where configure found the libraries that are not among the system's headers."""
+    flags = []
     try:
         with open('build/config.mk', encoding='utf-8') as f:
             for line in f:
-                if line.startswith('GLIB_CFLAGS :='):
-                    return line.split(':=', 1)[1].split()
+                if line.startswith(('GLIB_CFLAGS :=', 'SLIRP_CFLAGS :=')):
+                    flags += line.split(':=', 1)[1].split()
     except OSError:
         pass
-    return []
+    return flags
 
 
-CPPFLAGS += glib_flags()
+CPPFLAGS += library_flags()
 
 
 def files(*suffixes, root='.'):

@@ -59,6 +59,13 @@ void daemon_fork(void)
     signal(SIGTTIN, SIG_IGN);
 }
 
+static void remove_pidfile(void)
+{
+    if (pidfile) {
+        unlink(pidfile);
+    }
+}
+
 int daemon_write_pidfile(const char *path, char *error, size_t error_size)
 {
     int fd = open(path, O_CREAT | O_RDWR | O_CLOEXEC, 0644);
@@ -82,6 +89,7 @@ int daemon_write_pidfile(const char *path, char *error, size_t error_size)
     }
     /* The descriptor stays open: it holds the lock. The working folder may change. */
     pidfile = realpath(path, NULL);
+    atexit(remove_pidfile);
     return 0;
 }
 
@@ -139,11 +147,4 @@ void daemon_ready(void)
     }
     close(ready_fd);
     ready_fd = -1;
-}
-
-void daemon_end(void)
-{
-    if (pidfile) {
-        unlink(pidfile);
-    }
 }

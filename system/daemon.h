@@ -10,7 +10,8 @@
  */
 void daemon_fork(void);
 
-/* -pidfile: writes it and holds a lock on it, so that no other machine has the same. */
+/* -pidfile: writes it and holds a lock on it, so that no other machine has the same; it is removed
+ * when the process exits. */
 int daemon_write_pidfile(const char *path, char *error, size_t error_size);
 
 /* -run-with: exit-with-parent, chroot, user. */
@@ -18,8 +19,5 @@ int daemon_restrict(const struct system_options *options, char *error, size_t er
 
 /* The machine is there: the parent may end, and the terminal is let go of. */
 void daemon_ready(void);
-
-/* Removes the pidfile. */
-void daemon_end(void);
 
 #endif

@@ -302,7 +302,6 @@ static void destruct(struct session *s)
     block_loop_gone(s->loop);
     block_finish();
     chardev_destroy_all();
-    daemon_end();
 }
 
 int system_main(const struct system_target *target, int argc, char **argv)

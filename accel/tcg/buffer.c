@@ -7,7 +7,9 @@
  * that, and the second mapping is one that mremap() makes of the first.
  *
  * It lies within two gigabytes of our own text, which generated code calls by 32-bit displacement.
- * Memory is taken from it upwards and given back all at once.
+ * The thunks come first. The rest is divided into regions, which are filled upwards one after the
+ * other and given back as a whole, the oldest first. Memory that was never used, or was given back,
+ * takes none of the host's.
  */
 #include <errno.h>
 #include <string.h>
@@ -17,7 +19,11 @@
 
 uint8_t *tcg_code_rx, *tcg_code_rw;
 static size_t buffer_size;
-static uint32_t buffer_used;
+static uint32_t buffer_used; /* before the buffer is divided: of it; then: of the thunks */
+static struct {
+    uint32_t start, end, used; /* offsets; used: where the next unit goes */
+} region[TCG_REGIONS];
+static unsigned regions, current;
 static bool buffer_anonymous;
 
 /* A displacement from anywhere in one to anywhere in the other fits 31 bits. */
@@ -143,26 +149,72 @@ int tcg_buffer_init(size_t size, bool anonymous)
     return 0;
 }
 
+static uint32_t aligned(uint32_t at)
+{
+    return (at + TCG_CODE_ALIGN - 1) & ~(TCG_CODE_ALIGN - 1u);
+}
+
 uint32_t tcg_buffer_alloc(uint32_t size)
 {
-    uint32_t at = (buffer_used + TCG_CODE_ALIGN - 1) & ~(TCG_CODE_ALIGN - 1u);
+    uint32_t *used = regions ? &region[current].used : &buffer_used;
+    uint32_t at = aligned(*used), end = regions ? region[current].end : (uint32_t)buffer_size;
 
-    if (size > buffer_size - at) {
+    if (at > end || size > end - at) {
         return UINT32_MAX;
     }
-    buffer_used = at + size;
+    *used = at + size;
     return at;
 }
 
-void tcg_buffer_reset(uint32_t keep)
+void tcg_buffer_divide(void)
+{
+    enum { LEAST = 1 << 20 }; /* bytes of a region: many times the longest unit */
+    uint32_t size;
+
+    regions = buffer_size / LEAST < 2             ? 2
+              : buffer_size / LEAST < TCG_REGIONS ? (unsigned)(buffer_size / LEAST)
+                                                  : TCG_REGIONS;
+    size = (uint32_t)(buffer_size / regions) & ~4095u;
+    for (unsigned i = 0; i < regions; i++) {
+        region[i].start = region[i].used = i ? i * size : buffer_used;
+        region[i].end = (i + 1) * size;
+    }
+}
+
+bool tcg_buffer_has_room(uint32_t size)
+{
+    uint32_t at = aligned(region[current].used);
+
+    return at <= region[current].end && size <= region[current].end - at;
+}
+
+unsigned tcg_buffer_next(void)
+{
+    return (current + 1) % regions;
+}
+
+bool tcg_buffer_is_empty(unsigned r)
+{
+    return region[r].used == region[r].start;
+}
+
+void tcg_buffer_select(unsigned r)
 {
     /* give the pages back: a process that had much code need not keep the memory */
-    uint32_t page = (keep + 4095) & ~4095u;
+    uint32_t page = (region[r].start + 4095) & ~4095u;
 
-    if (page < buffer_used) {
-        madvise(tcg_code_rw + page, buffer_used - page, MADV_REMOVE);
+    if (page < region[r].used) {
+        madvise(tcg_code_rw + page, region[r].used - page, MADV_REMOVE);
     }
-    buffer_used = keep;
+    region[r].used = region[r].start;
+    current = r;
+}
+
+unsigned tcg_buffer_region(uint32_t offset)
+{
+    unsigned r = regions ? offset / region[0].end : 0;
+
+    return r < regions ? r : 0;
 }
 
 uint32_t tcg_buffer_used(void)
@@ -183,27 +235,39 @@ size_t tcg_buffer_size(void)
 static struct memory copy;
 static int copy_error; /* of making it: 0 or -errno */
 
-void tcg_buffer_fork_prepare(void)
+/* 0 or -errno. */
+static int copy_range(uint32_t from, uint32_t to)
 {
-    size_t done = 0;
-
-    copy_error = memory_open(&copy, buffer_size);
-    if (copy_error == 0 && copy.fd < 0) {
-        memcpy(copy.at, tcg_code_rx, buffer_used);
-        return;
+    if (copy.fd < 0) {
+        memcpy(copy.at + from, tcg_code_rx + from, to - from);
+        return 0;
     }
-    while (copy_error == 0 && done < buffer_used) {
-        ssize_t n = pwrite(copy.fd, tcg_code_rx + done, buffer_used - done, (off_t)done);
+    while (from < to) {
+        ssize_t n = pwrite(copy.fd, tcg_code_rx + from, to - from, (off_t)from);
 
         if (n < 0 && errno == EINTR) {
             continue;
         }
         if (n <= 0) {
-            copy_error = n < 0 ? -errno : -ENOSPC;
-            memory_close(&copy);
-            break;
+            return n < 0 ? -errno : -ENOSPC;
         }
-        done += (size_t)n;
+        from += (uint32_t)n;
+    }
+    return 0;
+}
+
+void tcg_buffer_fork_prepare(void)
+{
+    copy_error = memory_open(&copy, buffer_size);
+    if (copy_error < 0) {
+        return;
+    }
+    copy_error = copy_range(0, buffer_used);
+    for (unsigned r = 0; copy_error == 0 && r < regions; r++) {
+        copy_error = copy_range(region[r].start, region[r].used);
+    }
+    if (copy_error < 0) {
+        memory_close(&copy);
     }
 }
 

@@ -14,15 +14,10 @@
 #include "mem/types.h"
 
 enum {
-    MAX_UNITS = 1 << 24,
+    MAX_UNITS = 1 << 24, /* of a region: more than fit one */
     FIRST_HASH_BITS = 9,
     PAGE_LISTS = 3, /* log2 of units per list of a page */
 };
-
-/* Units in the order of their code. Reserved once, so that a signal handler may search while
- * another thread appends. */
-static struct tcg_unit **by_code;
-static _Atomic uint32_t by_code_count;
 
 static void make_tables(unsigned bits)
 {
@@ -38,12 +33,18 @@ static void make_tables(unsigned bits)
 
 void tcg_cache_init(void)
 {
-    by_code = mmap(NULL, MAX_UNITS * sizeof(struct tcg_unit *), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (by_code == MAP_FAILED) {
+    /* by_code is reserved once, so that a signal handler may search while another thread appends */
+    struct tcg_unit **all =
+        mmap(NULL, (size_t)TCG_REGIONS * MAX_UNITS * sizeof(*all), PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+    if (all == MAP_FAILED) {
         abort();
     }
-    arena_init(&tcg.arena, 256 * 1024);
+    for (unsigned r = 0; r < TCG_REGIONS; r++) {
+        tcg.region[r].by_code = all + (size_t)r * MAX_UNITS;
+        arena_init(&tcg.region[r].arena, 256 * 1024);
+    }
     make_tables(FIRST_HASH_BITS);
 }
 
@@ -139,28 +140,37 @@ void tcg_insert_locked(struct tcg_unit *unit)
 
 void tcg_remember_code(struct tcg_unit *unit)
 {
-    uint32_t n = atomic_load_explicit(&by_code_count, memory_order_relaxed);
+    struct tcg_region *region = &tcg.region[tcg.current];
+    uint32_t n = atomic_load_explicit(&region->unit_count, memory_order_relaxed);
 
-    by_code[n] = unit;
-    atomic_store_explicit(&by_code_count, n + 1, memory_order_release);
+    region->by_code[n] = unit;
+    atomic_store_explicit(&region->unit_count, n + 1, memory_order_release);
+}
+
+static void each_in_region(struct tcg_region *region, void (*fn)(struct tcg_unit *unit))
+{
+    uint32_t count = atomic_load(&region->unit_count);
+
+    for (uint32_t i = 0; i < count; i++) {
+        fn(region->by_code[i]);
+    }
 }
 
 void tcg_each_unit_locked(void (*fn)(struct tcg_unit *unit))
 {
-    uint32_t count = atomic_load(&by_code_count);
-
-    for (uint32_t i = 0; i < count; i++) {
-        fn(by_code[i]);
+    for (unsigned r = 0; r < TCG_REGIONS; r++) {
+        each_in_region(&tcg.region[r], fn);
     }
 }
 
 struct tcg_unit *tcg_unit_at(uint32_t offset)
 {
-    uint32_t low = 0, high = atomic_load_explicit(&by_code_count, memory_order_acquire);
+    const struct tcg_region *region = &tcg.region[tcg_buffer_region(offset)];
+    uint32_t low = 0, high = atomic_load_explicit(&region->unit_count, memory_order_acquire);
 
     while (low < high) {
         uint32_t mid = low + (high - low) / 2;
-        struct tcg_unit *unit = by_code[mid];
+        struct tcg_unit *unit = region->by_code[mid];
 
         if (offset < unit->code) {
             high = mid;
@@ -187,7 +197,7 @@ static void patch(uint32_t at, uint32_t to)
 
 void tcg_link_locked(uint32_t number, struct tcg_unit *to)
 {
-    struct tcg_link *link = &tcg.links[number];
+    struct tcg_link *link = tcg_link(number);
 
     /* within a page only: the way to another one may be another in another address space */
     if (link->to || link->from->dead ||
@@ -195,7 +205,11 @@ void tcg_link_locked(uint32_t number, struct tcg_unit *to)
         return;
     }
     link->to = to;
+    link->prev = TCG_NO_LINK;
     link->next = to->incoming;
+    if (to->incoming != TCG_NO_LINK) {
+        tcg_link(to->incoming)->prev = number;
+    }
     to->incoming = number;
     patch(link->at, to->code);
     tcg.stats.links_patched++;
@@ -234,20 +248,16 @@ static void forget_jumps(uint64_t pc)
 
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
         if (cpu->jumps[index].pc == pc) {
-            __atomic_store_n(&cpu->jumps[index].pc, 1, __ATOMIC_RELEASE);
+            __atomic_store_n(&cpu->jumps[index].pc, cpu_jump_empty(index), __ATOMIC_RELEASE);
         }
     }
 }
 
-void tcg_drop_locked(struct tcg_unit *unit)
+static void drop(struct tcg_unit *unit)
 {
     uint32_t number, next;
 
-    if (unit->dead) {
-        return;
-    }
     unit->dead = true;
-    tcg.stats.units_invalidated++;
     unlink_hash(unit);
     forget_jumps(unit->pc);
     if (tcg.interp) {
@@ -255,7 +265,7 @@ void tcg_drop_locked(struct tcg_unit *unit)
         return;
     }
     for (number = unit->incoming; number != TCG_NO_LINK; number = next) {
-        struct tcg_link *link = &tcg.links[number];
+        struct tcg_link *link = tcg_link(number);
 
         next = link->next;
         link->to = NULL;
@@ -264,22 +274,60 @@ void tcg_drop_locked(struct tcg_unit *unit)
     unit->incoming = TCG_NO_LINK;
 }
 
-void tcg_reset_locked(void)
+void tcg_drop_locked(struct tcg_unit *unit)
 {
-    uint32_t count = atomic_load(&by_code_count);
+    if (!unit->dead) {
+        tcg.stats.units_invalidated++;
+        drop(unit);
+    }
+}
 
-    for (uint32_t i = 0; i < count; i++) {
-        if (by_code[i]->ir) {
-            ir_unit_free(by_code[i]->ir);
-            free(by_code[i]->ir);
+static void reclaim_unit(struct tcg_unit *unit)
+{
+    if (!unit->dead) {
+        drop(unit);
+    }
+    if (unit->ir) {
+        ir_unit_free(unit->ir);
+        free(unit->ir);
+    }
+    tcg.stats.units_reclaimed++;
+}
+
+/* Takes the links of a region, whose units have been dropped, out of the lists of other units. */
+static void forget_links(struct tcg_region *region)
+{
+    for (uint32_t i = 0; i < region->link_count; i++) {
+        const struct tcg_link *link = &region->links[i];
+
+        if (!link->to) {
+            continue;
+        }
+        if (link->prev != TCG_NO_LINK) {
+            tcg_link(link->prev)->next = link->next;
+        } else {
+            link->to->incoming = link->next;
+        }
+        if (link->next != TCG_NO_LINK) {
+            tcg_link(link->next)->prev = link->prev;
         }
     }
-    atomic_store(&by_code_count, 0);
-    free(tcg.hash);
-    free(tcg.pages);
-    make_tables(FIRST_HASH_BITS);
-    tcg.link_count = 0;
-    arena_reset(&tcg.arena);
+    region->link_count = 0;
+}
+
+void tcg_reclaim_locked(void)
+{
+    unsigned next = tcg.interp ? 0 : tcg_buffer_next();
+    struct tcg_region *region = &tcg.region[next];
+
+    each_in_region(region, reclaim_unit);
+    forget_links(region);
+    atomic_store(&region->unit_count, 0);
+    arena_reset(&region->arena);
+    if (!tcg.interp) {
+        tcg_buffer_select(next);
+    }
+    tcg.current = next;
     if (tcg.system) {
         tcg.system->forget_all_jumps();
     }
@@ -289,6 +337,22 @@ void tcg_reset_locked(void)
     tcg.full = false;
     atomic_fetch_add(&tcg.epoch, 1);
     tcg.stats.cache_resets++;
+}
+
+bool tcg_make_room_locked(uint32_t size)
+{
+    unsigned next = tcg_buffer_next();
+
+    if (tcg_buffer_has_room(size)) {
+        return true;
+    }
+    if (!tcg_buffer_is_empty(next)) {
+        tcg.full = true;
+        return false;
+    }
+    tcg_buffer_select(next);
+    tcg.current = next;
+    return tcg_buffer_has_room(size);
 }
 
 /* Calls fn for every unit that overlaps [start, end); fn may drop it. */
@@ -343,6 +407,32 @@ void tcg_drop_page_locked(const uint8_t *page)
     for (; unit; unit = next) {
         next = *next_in_page(unit, number);
         if (unit->page[0] == number || unit->page[1] == number) {
+            tcg_drop_locked(unit);
+        }
+    }
+}
+
+/* System mode: does the unit's code meet the host bytes [first, last], within one page? */
+static bool has_bytes(const struct tcg_unit *unit, uint64_t first, uint64_t last)
+{
+    uint64_t start = (unit->page[0] << TCG_PAGE_BITS) + (unit->pc & (MEM_PAGE_SIZE - 1));
+    uint64_t page_end = (unit->page[0] + 1) << TCG_PAGE_BITS, end = start + (unit->end - unit->pc);
+
+    if (end <= page_end) {
+        return first < end && last >= start;
+    }
+    return (first < page_end && last >= start) || (first >> TCG_PAGE_BITS == unit->page[1] &&
+                                                   (first & (MEM_PAGE_SIZE - 1)) < end - page_end);
+}
+
+void tcg_drop_bytes_locked(const uint8_t *bytes, unsigned size)
+{
+    uint64_t first = (uint64_t)(uintptr_t)bytes, number = page_number(bytes);
+    struct tcg_unit *unit = tcg.pages[page_hash(number)], *next;
+
+    for (; unit; unit = next) {
+        next = *next_in_page(unit, number);
+        if (has_bytes(unit, first, first + size - 1)) {
             tcg_drop_locked(unit);
         }
     }

@@ -5,9 +5,10 @@
  * reads jump caches and follows patched jumps without it, and tcg_unit_at() may be called from a
  * signal handler.
  *
- * The memory of a unit and its code is given back only by tcg_reset_locked(), when no vCPU is in
- * generated code. So a unit that was invalidated stays runnable; nothing leads to it any more but
- * who is in it already.
+ * Code, units and links lie in regions. One is filled, then the next; when none is empty, the
+ * oldest is given back as a whole, which tcg_reclaim_locked() does when no vCPU is in generated
+ * code. So a unit that was invalidated stays runnable; nothing leads to it any more but who is in
+ * it already.
  */
 #ifndef TINAMOU_ACCEL_TCG_INTERNAL_H
 #define TINAMOU_ACCEL_TCG_INTERNAL_H
@@ -31,15 +32,15 @@ enum {
     TCG_EXIT_COUNT
 };
 
-enum { TCG_NO_LINK = UINT32_MAX, TCG_PAGE_BITS = 12 };
+enum { TCG_NO_LINK = UINT32_MAX, TCG_LINK_BITS = 28, TCG_PAGE_BITS = 12 };
 
-/* A direct jump between units, by its id the index into tcg.links. */
+/* A direct jump between units; tcg_link() finds it by its id. */
 struct tcg_link {
     struct tcg_unit *from, *to; /* to: NULL while it leads to its stub */
     uint64_t pc;                /* guest target */
     uint32_t at;                /* offset of the displacement in the code buffer */
     uint32_t stub;              /* offset of the stub */
-    uint32_t next;              /* next link that leads to the same unit */
+    uint32_t next, prev;        /* links that lead to the same unit */
 };
 
 /*
@@ -86,21 +87,22 @@ struct tcg_cpu {
     uint64_t exits[TCG_EXIT_COUNT]; /* written by its own thread */
 };
 
-#define TCG_COUNTERS(X)                                             \
-    X(units, "units translated")                                    \
-    X(guest_insns, "guest instructions translated")                 \
-    X(cold_units, "units interpreted at their first run")           \
-    X(cold_insns, "guest instructions in them")                     \
-    X(guest_bytes, "bytes of guest code translated")                \
-    X(ir_ops, "IR ops built")                                       \
-    X(host_bytes, "bytes of host code, cold code included")         \
-    X(host_main_bytes, "bytes of host code on main lines")          \
-    X(side_bytes, "bytes of side tables")                           \
-    X(translate_ns, "nanoseconds spent translating")                \
-    X(links_patched, "direct jumps linked")                         \
-    X(lookups_missed, "indirect jumps not found in the jump cache") \
-    X(units_invalidated, "units dropped")                           \
-    X(cache_resets, "times the code buffer was emptied")
+#define TCG_COUNTERS(X)                                                       \
+    X(units, "units translated")                                              \
+    X(guest_insns, "guest instructions translated")                           \
+    X(cold_units, "units interpreted at their first run")                     \
+    X(cold_insns, "guest instructions in them")                               \
+    X(guest_bytes, "bytes of guest code translated")                          \
+    X(ir_ops, "IR ops built")                                                 \
+    X(host_bytes, "bytes of host code, cold code included")                   \
+    X(host_main_bytes, "bytes of host code on main lines")                    \
+    X(side_bytes, "bytes of side tables")                                     \
+    X(translate_ns, "nanoseconds spent translating")                          \
+    X(links_patched, "direct jumps linked")                                   \
+    X(lookups_missed, "indirect jumps not found in the jump cache")           \
+    X(units_invalidated, "units dropped")                                     \
+    X(units_reclaimed, "units given back with their part of the code buffer") \
+    X(cache_resets, "times a part of the code buffer was given back")
 
 /* Ways out of generated code to the run loop, by exit_reason. */
 #define TCG_EXITS(X)                                                   \
@@ -144,6 +146,16 @@ struct tcg_system_hooks {
     const struct interp_memory *memory;
 };
 
+enum { TCG_REGIONS = 8 };
+
+struct tcg_region {
+    struct arena arena;     /* units, side tables, guest bytes */
+    struct tcg_link *links; /* link n has the id region << TCG_LINK_BITS | n */
+    uint32_t link_count, link_cap;
+    struct tcg_unit **by_code; /* in the order of their code; never moves (cache.c) */
+    _Atomic uint32_t unit_count;
+};
+
 struct tcg {
     bool ready;
     const struct tcg_system_hooks *system;
@@ -154,17 +166,16 @@ struct tcg {
     bool interp;
 
     struct lock lock;
-    struct arena arena;      /* units, side tables, guest bytes */
+    struct tcg_region region[TCG_REGIONS];
+    unsigned current;        /* the region that is being filled */
     struct tcg_unit **hash;  /* by pc and mode: 1 << hash_bits lists, about one for each unit */
     struct tcg_unit **pages; /* by page: 1 << (hash_bits - PAGE_LISTS) lists (cache.c) */
     unsigned hash_bits;
     uint32_t live_units; /* in the tables */
-    struct tcg_link *links;
-    uint32_t link_count, link_cap;
     struct tcg_cpu *cpus;
     _Atomic uint32_t epoch; /* counts when code that was left may not be gone back to */
     _Atomic bool stop;      /* everybody must leave generated code: a reset is under way */
-    bool full;              /* the code buffer had no room */
+    bool full;              /* no region has room: the oldest is to be given back */
 
     struct ir_builder builder;
     struct ir_unit unit; /* being translated */
@@ -187,8 +198,14 @@ int tcg_buffer_init(size_t size, bool anonymous);
  * predictor is at times half as good. */
 enum { TCG_CODE_ALIGN = 64 };
 uint32_t tcg_buffer_alloc(uint32_t size); /* aligned; UINT32_MAX when full */
-void tcg_buffer_reset(uint32_t keep);     /* all but the first `keep` bytes are free */
-uint32_t tcg_buffer_used(void);
+uint32_t tcg_buffer_used(void);           /* before there are regions */
+/* What is not used yet becomes regions, the first of which is current. */
+void tcg_buffer_divide(void);
+bool tcg_buffer_has_room(uint32_t size); /* in the current region */
+unsigned tcg_buffer_next(void);          /* the region behind the current one */
+bool tcg_buffer_is_empty(unsigned region);
+void tcg_buffer_select(unsigned region); /* empties it and makes it the current one */
+unsigned tcg_buffer_region(uint32_t offset);
 size_t tcg_buffer_size(void);
 void tcg_buffer_fork_prepare(void);
 void tcg_buffer_fork_parent(void);
@@ -203,12 +220,22 @@ void tcg_cache_init(void);
 struct tcg_unit *tcg_find_locked(const struct tcg_where *where, uint64_t mode);
 /* System mode: units with code in that host page. */
 void tcg_drop_page_locked(const uint8_t *page);
+/* System mode: units with code in these host bytes, which are within a page. */
+void tcg_drop_bytes_locked(const uint8_t *bytes, unsigned size);
 /* Has the unit's code changed since it was translated? */
 bool tcg_is_changed(const struct tcg_unit *unit);
 void tcg_insert_locked(struct tcg_unit *unit);
 void tcg_link_locked(uint32_t link, struct tcg_unit *to);
 void tcg_drop_locked(struct tcg_unit *unit);
-void tcg_reset_locked(void); /* nobody may be in generated code */
+/* Goes on to the next region and empties it. Nobody may be in generated code. */
+void tcg_reclaim_locked(void);
+/* Makes room for a unit with code of that size: goes on to the next region if that is empty, else
+ * returns false with tcg.full set. */
+bool tcg_make_room_locked(uint32_t size);
+static inline struct tcg_link *tcg_link(uint32_t number)
+{
+    return &tcg.region[number >> TCG_LINK_BITS].links[number & ((1u << TCG_LINK_BITS) - 1)];
+}
 /* The unit whose code contains that offset, or NULL. No lock; async-signal-safe. */
 struct tcg_unit *tcg_unit_at(uint32_t offset);
 void tcg_each_unit_locked(void (*fn)(struct tcg_unit *unit)); /* dropped ones too */
@@ -260,7 +287,8 @@ static inline void tcg_end_code(struct tcg_cpu *self)
 {
     atomic_store_explicit(&self->in_code, false, memory_order_release);
 }
-/* If the cache is full: waits until no other vCPU is in generated code, and empties it. */
+/* If the cache is full: waits until no other vCPU is in generated code, and gives the oldest
+ * region back. */
 void tcg_reset_cache(struct tcg_cpu *self);
 /* What a vCPU's stack limit is when it runs on the caller's stack. */
 uint64_t tcg_stack_limit(const void *frame);

@@ -9,9 +9,11 @@
  * mem/ takes; an atomic access to them is a bus error.
  */
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include "accel/tcg/system.h"
+#include "accel/vcpu.h"
 #include "jit/interp/interp.h"
 #include "mem/access.h"
 #include "mem/dirty.h"
@@ -167,6 +169,9 @@ static bool device(struct cpu *cpu, struct tcg_access *a, struct mem_space *memo
                 ? mem_access_load(memory, mem_gpa(gpa), a->size, &a->result, MEM_ATTRS_NONE)
                 : mem_access_store(memory, mem_gpa(gpa), a->size, a->value, MEM_ATTRS_NONE);
     __builtin_ia32_ldmxcsr(csr);
+    if (vcpu_has_woken()) {
+        sched_yield(); /* most guests wait for what the other one does now */
+    }
     if (error < 0) {
         fail(cpu, a->address, access_of(a), CPU_BUS_ERROR_ABSENT);
         return false;
@@ -181,6 +186,19 @@ static bool translate(struct cpu *cpu, uint64_t address, unsigned size, enum cpu
 {
     fail(cpu, address, access, CPU_BUS_ERROR_NONE);
     return cpu->ops->system->translate_address(cpu, address, size, access, t) == 0;
+}
+
+/* Bytes were stored. Where there is code in the page, but not in them, that may stay. */
+static void mark_stored(struct mem_ram *ram, const uint8_t *host, unsigned size)
+{
+    uint64_t offset = (uint64_t)(host - ram->host);
+
+    atomic_thread_fence(memory_order_seq_cst); /* the bytes before the bit is looked at */
+    if (!mem_dirty_test(ram, MEM_DIRTY_CODE, offset, size) && tcg_store_beside_code(host, size)) {
+        mem_dirty_set_but_code(ram, offset, size);
+    } else {
+        mem_dirty_set(ram, offset, size);
+    }
 }
 
 /* Within a page. */
@@ -209,7 +227,7 @@ static bool access_page(struct cpu *cpu, struct tcg_access *a)
         atomic(a, host);
     }
     if (store) {
-        mem_dirty_set(section->ram, (uint64_t)(host - section->ram->host), a->size);
+        mark_stored(section->ram, host, a->size);
     }
     /* the page as a whole must be there */
     uint64_t page = t.gpa & ~(MEM_PAGE_SIZE - 1);

@@ -160,17 +160,6 @@ void tcg_perf_thunks(uint32_t size)
     }
 }
 
-void tcg_perf_reset(void)
-{
-    if (perf.map >= 0 && ftruncate(perf.map, 0) == 0) {
-        int dump = perf.dump;
-
-        perf.dump = -1; /* has its record of the thunks */
-        add_code(0, perf.thunks, "tinamou_thunks");
-        perf.dump = dump;
-    }
-}
-
 /* A new file that is ours alone; or -errno. /tmp is everybody's: whatever has the name goes. */
 static int create(const char *path)
 {
@@ -281,6 +270,18 @@ static void open_again(int *fd, int (*open_one)(char *, size_t))
 static void add_inherited(struct tcg_unit *unit)
 {
     tcg_perf_unit(unit);
+}
+
+void tcg_perf_reset(void)
+{
+    if (perf.map >= 0 && ftruncate(perf.map, 0) == 0) {
+        int dump = perf.dump;
+
+        perf.dump = -1; /* has its records */
+        add_code(0, perf.thunks, "tinamou_thunks");
+        tcg_each_unit_locked(add_inherited);
+        perf.dump = dump;
+    }
 }
 
 void tcg_perf_fork_child(void)

@@ -53,6 +53,39 @@ static void code_written(void *opaque, struct mem_ram *ram, uint64_t offset, uin
     lock_release(&tcg.lock);
 }
 
+/*
+ * Stores into pages with code. Data may lie beside code, then the code should stay; or the page is
+ * reused for data, then watching every store to it would be waste. So after some stores the page
+ * counts as data, and after more of them each time that code comes back.
+ */
+enum { MIXED_BITS = 12, MIXED_STORES = 16, MIXED_RETURNS_MAX = 10 };
+static struct {
+    _Atomic uint16_t stores, returns;
+} mixed[1 << MIXED_BITS]; /* by a hash of the page */
+
+static unsigned mixed_index(const uint8_t *host)
+{
+    return (unsigned)(((uint64_t)(uintptr_t)host >> MEM_PAGE_BITS) * 0x9e3779b97f4a7c15u >>
+                      (64 - MIXED_BITS));
+}
+
+bool tcg_store_beside_code(const uint8_t *host, unsigned size)
+{
+    unsigned i = mixed_index(host);
+    unsigned stores = atomic_fetch_add_explicit(&mixed[i].stores, 1, memory_order_relaxed);
+    unsigned returns = atomic_load_explicit(&mixed[i].returns, memory_order_relaxed);
+
+    if (stores >= (unsigned)MIXED_STORES << returns && returns < MIXED_RETURNS_MAX) {
+        atomic_store_explicit(&mixed[i].stores, 0, memory_order_relaxed);
+        atomic_store_explicit(&mixed[i].returns, (uint16_t)(returns + 1), memory_order_relaxed);
+        return false;
+    }
+    lock_acquire(&tcg.lock);
+    tcg_drop_bytes_locked(host, size);
+    lock_release(&tcg.lock);
+    return true;
+}
+
 static void protect_page(const uint8_t *host, struct mem_ram *ram)
 {
     uint64_t offset = (uint64_t)(host - ram->host);
@@ -134,7 +167,7 @@ static void forget_jumps(uint64_t pc)
             struct cpu_jump *jumps = cpu->system->code[i].jumps;
 
             if (jumps && __atomic_load_n(&jumps[index].pc, __ATOMIC_RELAXED) == pc) {
-                __atomic_store_n(&jumps[index].pc, 1, __ATOMIC_RELEASE);
+                __atomic_store_n(&jumps[index].pc, cpu_jump_empty(index), __ATOMIC_RELEASE);
             }
         }
     }
@@ -147,7 +180,7 @@ static void forget_all_jumps(void)
             struct cpu_jump *jumps = cpu->system->code[i].jumps;
 
             for (unsigned n = 0; jumps && n < CPU_JUMP_CACHE_SIZE; n++) {
-                jumps[n].pc = 1;
+                jumps[n].pc = cpu_jump_empty(n);
             }
         }
     }

@@ -115,6 +115,10 @@ void tcg_tlb_fill(struct cpu *cpu, uint64_t address, const struct cpu_translatio
 /* Guest memory has changed its place: what is being filled right now is void. */
 extern _Atomic uint64_t tcg_tlb_generation;
 
+/* system.c: bytes within a page that has code were stored. True: what was translated of them is
+ * dropped, the rest of the page stays code. False: better have none there. */
+bool tcg_store_beside_code(const uint8_t *host, unsigned size);
+
 /* memory.c */
 /* One access in the current data space. */
 struct tcg_access {

@@ -39,7 +39,7 @@ bool tcg_take_kick(struct cpu *cpu)
 void tcg_forget_jumps(struct tcg_cpu *self)
 {
     memset(self->jumps, 0, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
-    self->jumps[0].pc = 1;
+    self->jumps[0].pc = CPU_JUMP_EMPTY_FIRST;
 }
 
 void tcg_drop_at(struct cpu *cpu, uint64_t pc)
@@ -155,7 +155,7 @@ static const void *hook_link(void *state, uint32_t number)
     bool cold;
 
     lock_acquire(&tcg.lock);
-    where = (struct tcg_where){.pc = tcg.links[number].pc};
+    where = (struct tcg_where){.pc = tcg_link(number)->pc};
     tcg_set_pc(cpu, where.pc);
     if (tcg.system) {
         /* links do not leave the page; it is still the same one for this vCPU, which comes from
@@ -268,7 +268,7 @@ int tcg_init(const struct tcg_config *config, char *error, size_t error_size)
     tcg_cache_init();
     ir_unit_init(&tcg.unit);
     jit_code_init(&tcg.code);
-    cpu_no_jumps[0].pc = 1;
+    cpu_no_jumps[0].pc = CPU_JUMP_EMPTY_FIRST;
     if (!tcg.interp) {
         result = tcg_buffer_init(config->code_size ? config->code_size : DEFAULT_CODE_SIZE,
                                  config->perfmap);
@@ -320,6 +320,7 @@ static void set_target(const struct cpu_target_ops *ops)
     }
     tcg.thunk_end = tcg_buffer_used();
     tcg_perf_thunks(tcg.thunk_end);
+    tcg_buffer_divide();
 }
 
 static struct cpu *new_cpu(size_t state_size)
@@ -339,7 +340,7 @@ static struct cpu *new_cpu(size_t state_size)
         return NULL;
     }
     memset(cpu, 0, state_size);
-    jumps[0].pc = 1;
+    jumps[0].pc = CPU_JUMP_EMPTY_FIRST;
     self->cpu = cpu;
     self->jumps = jumps;
     cpu->accel = self;
@@ -407,31 +408,38 @@ void tcg_cpu_destroy(struct cpu *cpu)
     free(cpu);
 }
 
+/* Some vCPU that is in generated code, or looks at units. */
+static struct tcg_cpu *somebody_inside_locked(const struct tcg_cpu *self)
+{
+    for (struct tcg_cpu *other = tcg.cpus; other; other = other->next) {
+        if (other != self && atomic_load(&other->in_code)) {
+            return other;
+        }
+    }
+    return NULL;
+}
+
 void tcg_reset_cache(struct tcg_cpu *self)
 {
+    struct tcg_cpu *other;
+
     lock_acquire(&tcg.lock);
-    if (!tcg.full) {
+    if (!tcg.full || atomic_load(&tcg.stop)) {
+        /* another vCPU has done it, or is at it: tcg_begin_code() waits for that */
         lock_release(&tcg.lock);
         return;
     }
     atomic_store(&tcg.stop, true);
-    for (struct tcg_cpu *other = tcg.cpus; other; other = other->next) {
-        if (other == self) {
-            continue;
-        }
-        while (atomic_load(&other->in_code)) {
-            cpu_kick(other->cpu);
-            /* whoever waits for the lock in a hook must get it to see that he is to leave */
-            lock_release(&tcg.lock);
-            sched_yield();
-            lock_acquire(&tcg.lock);
-        }
+    while ((other = somebody_inside_locked(self))) {
+        cpu_kick(other->cpu);
+        /* whoever waits for the lock in a hook must get it to see that he is to leave; vCPUs come
+         * and go meanwhile */
+        lock_release(&tcg.lock);
+        sched_yield();
+        lock_acquire(&tcg.lock);
     }
-    tcg_reset_locked();
-    if (!tcg.interp) {
-        tcg_buffer_reset(tcg.thunk_end);
-        tcg_perf_reset();
-    }
+    tcg_reclaim_locked();
+    tcg_perf_reset();
     atomic_store(&tcg.stop, false);
     lock_release(&tcg.lock);
 }

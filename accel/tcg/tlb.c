@@ -46,7 +46,7 @@ static void clear_table(struct jit_tlb_entry *tlb, uint64_t mask)
 static void clear_jumps(struct tcg_code_space *space)
 {
     memset(space->jumps, 0, CPU_JUMP_CACHE_SIZE * sizeof(*space->jumps));
-    space->jumps[0].pc = 1;
+    space->jumps[0].pc = CPU_JUMP_EMPTY_FIRST;
 }
 
 static void clear_data(struct tcg_space *space)
@@ -281,7 +281,7 @@ static void flush_code_page(struct tcg_code_space *space, uint64_t page)
     }
     for (unsigned i = first; i < first + MEM_PAGE_SIZE / 2; i++) {
         if (space->jumps[i].pc >> MEM_PAGE_BITS == page >> MEM_PAGE_BITS) {
-            space->jumps[i].pc = 1;
+            space->jumps[i].pc = cpu_jump_empty(i);
         }
     }
 }

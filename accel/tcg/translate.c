@@ -172,49 +172,46 @@ static void log_host(const struct tcg_unit *unit)
     log_printf("\n");
 }
 
-static bool reserve_links(uint32_t more)
+static void reserve_links(struct tcg_region *region, uint32_t more)
 {
-    uint32_t need = tcg.link_count + more;
+    uint32_t need = region->link_count + more;
 
-    if (need > tcg.link_cap) {
-        uint32_t cap = tcg.link_cap ? tcg.link_cap : 4096;
-        struct tcg_link *links;
+    if (need > region->link_cap) {
+        uint32_t cap = region->link_cap ? region->link_cap : 4096;
 
         while (cap < need) {
             cap *= 2;
         }
-        links = realloc(tcg.links, cap * sizeof(*links));
-        if (!links) {
-            return false;
+        region->links = realloc(region->links, cap * sizeof(*region->links));
+        region->link_cap = cap;
+        if (!region->links) {
+            abort();
         }
-        tcg.links = links;
-        tcg.link_cap = cap;
     }
-    return true;
 }
 
-static bool place_code(struct tcg_unit *unit, const struct ir_target *target)
+/* There is room (tcg_make_room_locked()). */
+static void place_code(struct tcg_unit *unit, const struct ir_target *target)
 {
+    struct tcg_region *region = &tcg.region[tcg.current];
     const struct jit_code *code = &tcg.code;
 
     unit->code = tcg_buffer_alloc(code->size);
-    if (unit->code == UINT32_MAX || !reserve_links(code->link_count)) {
-        tcg.full = true;
-        return false;
-    }
+    reserve_links(region, code->link_count);
     unit->code_size = code->size;
-    unit->first_link = tcg.link_count;
+    unit->first_link = tcg.current << TCG_LINK_BITS | region->link_count;
     unit->link_count = code->link_count;
     unit->side =
-        arena_dup(&tcg.arena, code->side ? code->side : (const uint8_t *)"", code->side_size);
+        arena_dup(&region->arena, code->side ? code->side : (const uint8_t *)"", code->side_size);
     unit->side_size = code->side_size;
     for (uint32_t i = 0; i < code->link_count; i++) {
-        tcg.links[tcg.link_count++] = (struct tcg_link){
+        region->links[region->link_count++] = (struct tcg_link){
             .from = unit,
             .pc = code->links[i].pc,
             .at = unit->code + code->links[i].offset,
             .stub = unit->code + code->links[i].stub,
             .next = TCG_NO_LINK,
+            .prev = TCG_NO_LINK,
         };
     }
     install(target, unit->code, unit->first_link);
@@ -224,7 +221,6 @@ static bool place_code(struct tcg_unit *unit, const struct ir_target *target)
     if (log_enabled(LOG_OUT_ASM)) {
         log_host(unit);
     }
-    return true;
 }
 
 /* The interpreter keeps the IR; the builder goes on with an empty unit. */
@@ -247,7 +243,7 @@ static bool place_ir(struct tcg_unit *unit)
 static bool keep_bytes(struct tcg_unit *unit, struct tcg_where *where)
 {
     unsigned length = (unsigned)(unit->end - unit->pc);
-    uint8_t *bytes = arena_alloc(&tcg.arena, length + 1);
+    uint8_t *bytes = arena_alloc(&tcg.region[tcg.current].arena, length + 1);
 
     if (!bytes) {
         return false;
@@ -307,7 +303,10 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, const struct tcg_where *a
         request.max_insns = request.insns / 2 ? request.insns / 2 : 1;
         tcg_build_locked(cpu, &request);
     }
-    unit = arena_zalloc(&tcg.arena, sizeof(*unit));
+    if (!tcg.interp && !tcg_make_room_locked(tcg.code.size)) {
+        return NULL;
+    }
+    unit = arena_zalloc(&tcg.region[tcg.current].arena, sizeof(*unit));
     if (!unit) {
         abort();
     }
@@ -319,7 +318,9 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, const struct tcg_where *a
     if (!keep_bytes(unit, &where)) {
         abort();
     }
-    if (tcg.interp ? !place_ir(unit) : !place_code(unit, cpu->ops->ir)) {
+    if (!tcg.interp) {
+        place_code(unit, cpu->ops->ir);
+    } else if (!place_ir(unit)) {
         return NULL;
     }
     tcg_remember_code(unit);

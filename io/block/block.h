@@ -36,6 +36,14 @@ int block_open(struct block_node **node, const struct json_t *options, char *err
  * change the probe's answer) and flat options "a=b,c.d=e" (may be NULL). */
 int block_open_file(struct block_node **node, const char *filename, const char *format,
                     const char *options, bool readonly, char *error, size_t error_size);
+/* How tools open images. */
+#define BLOCK_OPEN_READONLY   1u
+#define BLOCK_OPEN_NO_BACKING 2u /* the backing file that the image names is not opened */
+#define BLOCK_OPEN_NO_IO      4u /* contents are not read: needs no secret */
+#define BLOCK_OPEN_REPAIR     8u /* as it is, even if corrupt */
+/* block_open_file() with these. */
+int block_open_image(struct block_node **node, const char *filename, const char *format,
+                     const char *options, unsigned flags, char *error, size_t error_size);
 /* By node-name; no reference. */
 struct block_node *block_find(const char *node_name);
 struct block_node *block_ref(struct block_node *node);
@@ -101,6 +109,9 @@ int block_append(struct block_node *base, struct block_node *overlay, char *erro
  * handing over fails everything is as it was. */
 int block_inactivate_all(char *error, size_t error_size);
 int block_activate_all(char *error, size_t error_size);
+/* On: what is opened from now on is in the hands of another process (the source of a migration):
+ * nothing is locked or written until block_activate_all(). */
+void block_set_incoming(bool on);
 
 /* ---- requests ---- */
 

@@ -21,6 +21,11 @@ static inline uint64_t bytes_le64(const uint8_t *at)
     return bytes_le32(at) | (uint64_t)bytes_le32(at + 4) << 32;
 }
 
+static inline uint16_t bytes_be16(const uint8_t *at)
+{
+    return (uint16_t)(at[0] << 8 | at[1]);
+}
+
 static inline uint32_t bytes_be32(const uint8_t *at)
 {
     return __builtin_bswap32(bytes_le32(at));

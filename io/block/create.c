@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -131,7 +132,7 @@ static int create_in(struct block_create_request *r, const struct block_driver *
 {
     struct block_create create = {
         .filename = r->filename,
-        .size = r->size,
+        .size = (r->size + 511) & ~UINT64_C(511), /* whole sectors */
         .file = file,
         .backing_filename = r->backing,
         .backing_format = r->backing_format,
@@ -198,6 +199,10 @@ int block_create_image(struct block_create_request *r, char *error, size_t error
     r->backing = general.backing_file ? general.backing_file : r->backing;
     r->backing_format = general.backing_fmt ? general.backing_fmt : r->backing_format;
     err = r->backing && !r->unsafe_backing ? look_at_backing(r, error, error_size) : 0;
+    if (!err && r->size > INT64_MAX - 511) {
+        snprintf(error, error_size, "%s: size=%" PRIu64 ": too large", r->filename, r->size);
+        err = -EFBIG;
+    }
     if (!err && !r->has_size) {
         snprintf(error, error_size, "%s: the size of the image has to be given", r->filename);
         err = -EINVAL;

@@ -47,6 +47,7 @@ struct block_core {
     struct block_core *next; /* of all nodes */
     bool opened;             /* open() has succeeded */
     bool inactive;           /* inactivate() has been called */
+    bool no_backing, repair; /* how it was opened (BLOCK_OPEN_*); children likewise */
     bool probed_raw; /* nobody said that it is raw: the head may not become another format */
     bool implicit;   /* held as by a disk, until a claim or a parent comes */
 
@@ -103,6 +104,9 @@ const struct block_driver *block_probe(const uint8_t *head, size_t size, const c
 /* Opens a graph, which nobody holds yet; takes what it knows out of the options. */
 int block_open_options(struct block_node **node, struct block_options *options, bool may_probe,
                        char *error, size_t error_size);
+/* The same, probing, with BLOCK_OPEN_*. */
+int block_open_flags(struct block_node **node, struct block_options *options, unsigned flags,
+                     char *error, size_t error_size);
 /* Opens a node of this driver over a node that is open, whose reference is taken over. */
 int block_open_over(struct block_node **node, const struct block_driver *driver,
                     struct block_options *options, struct block_node *file, char *error,

@@ -287,8 +287,8 @@ static int put_copy_on_read(struct block_node **node, struct block_options *opti
 
 /* ---- the way in ---- */
 
-static int open_stack(struct block_node **node, struct block_options *options, char *error,
-                      size_t error_size)
+static int open_stack(struct block_node **node, struct block_options *options, unsigned flags,
+                      char *error, size_t error_size)
 {
     struct block_options top = {0};
     struct limits limits;
@@ -309,7 +309,7 @@ static int open_stack(struct block_node **node, struct block_options *options, c
         err = out_of_memory(error, error_size);
     }
     if (!err) {
-        err = block_open_options(node, options, true, error, error_size);
+        err = block_open_flags(node, options, flags, error, error_size);
     }
     if (!err && snapshot) {
         struct block_options overlay = {0};
@@ -337,8 +337,8 @@ static int open_stack(struct block_node **node, struct block_options *options, c
     return err;
 }
 
-int block_open_file(struct block_node **node, const char *filename, const char *format,
-                    const char *options, bool readonly, char *error, size_t error_size)
+int block_open_image(struct block_node **node, const char *filename, const char *format,
+                     const char *options, unsigned flags, char *error, size_t error_size)
 {
     struct block_options flat = {0};
     int err = options ? block_options_from_text(&flat, options, error, error_size) : 0;
@@ -348,12 +348,19 @@ int block_open_file(struct block_node **node, const char *filename, const char *
     }
     if (!err && ((filename && *filename && block_options_set(&flat, "filename", filename)) ||
                  (format && block_options_set(&flat, "driver", format)) ||
-                 (readonly && block_options_set(&flat, "read-only", "on")))) {
+                 ((flags & BLOCK_OPEN_READONLY) && block_options_set(&flat, "read-only", "on")))) {
         err = out_of_memory(error, error_size);
     }
     if (!err) {
-        err = open_stack(node, &flat, error, error_size);
+        err = open_stack(node, &flat, flags, error, error_size);
     }
     block_options_clear(&flat);
     return err;
+}
+
+int block_open_file(struct block_node **node, const char *filename, const char *format,
+                    const char *options, bool readonly, char *error, size_t error_size)
+{
+    return block_open_image(node, filename, format, options, readonly ? BLOCK_OPEN_READONLY : 0,
+                            error, error_size);
 }

@@ -24,8 +24,10 @@
 struct inherited {
     struct block_generic generic;
     bool no_io;
-    bool protocol;  /* without "driver" the file name decides */
-    bool may_probe; /* without "driver" the contents decide */
+    bool protocol;   /* without "driver" the file name decides */
+    bool may_probe;  /* without "driver" the contents decide */
+    bool no_backing; /* what the image names is not opened */
+    bool repair;     /* it is opened as it is, if its driver can do that */
     unsigned depth;
 };
 
@@ -173,6 +175,8 @@ static int take_generic(struct block_core *core, struct block_options *options,
     core->node.no_flush = g->no_flush;
     core->node.discard_unmap = g->discard;
     core->node.no_io = from->no_io;
+    core->no_backing = from->no_backing;
+    core->repair = from->repair;
     return 0;
 }
 
@@ -188,6 +192,8 @@ static void inherit(struct inherited *to, const struct block_core *from, enum bl
                     .writeback = true,
                     .discard = role != BLOCK_ROLE_BACKING},
         .no_io = from->node.no_io,
+        .no_backing = from->no_backing,
+        .repair = from->repair,
         .protocol = role == BLOCK_ROLE_FILE || role == BLOCK_ROLE_DATA,
         .depth = depth + 1,
     };
@@ -375,6 +381,13 @@ int block_set_data_file(struct block_node *node, const char *filename, char *err
     return err;
 }
 
+static bool incoming;
+
+void block_set_incoming(bool on)
+{
+    incoming = on;
+}
+
 /* Opens a node of this driver. `file` (may be NULL) is a child that is open; its reference is taken
  * over in any case. */
 static int open_node(struct block_node **result, const struct block_driver *driver,
@@ -389,6 +402,7 @@ static int open_node(struct block_node **result, const struct block_driver *driv
         block_unref(file);
         return out_of_memory(error, error_size);
     }
+    node->core->inactive = incoming;
     err = take_generic(node->core, options, from, error, error_size);
     if (file) {
         err = err ? err : block_node_attach(node, file, driver->children, error, error_size);
@@ -405,6 +419,10 @@ static int open_node(struct block_node **result, const struct block_driver *driv
     if (!err) {
         err = set_driver_options(node, options, error, error_size);
     }
+    if (!err && from->repair && property_find(driver->options, "repair")) {
+        err = property_set(driver->options, node->options, driver->name, "repair", "on", error,
+                           error_size);
+    }
     if (!err) {
         err = block_node_set_name(node, node->core->generic.node_name, error, error_size);
     }
@@ -416,7 +434,8 @@ static int open_node(struct block_node **result, const struct block_driver *driv
             snprintf(error, error_size, "%s: %s: %s", driver->name, node->filename, strerror(-err));
         }
     }
-    if (!err && !has_backing && node->core->backing_filename && driver->may_back) {
+    if (!err && !has_backing && node->core->backing_filename && driver->may_back &&
+        !from->no_backing) {
         err = open_backing(node, from->depth, error, error_size);
     }
     if (err) {
@@ -609,6 +628,20 @@ int block_open_options(struct block_node **node, struct block_options *options, 
                        char *error, size_t error_size)
 {
     struct inherited from = {.generic = {.writeback = true}, .may_probe = may_probe};
+
+    return open_any(node, options, &from, error, error_size);
+}
+
+int block_open_flags(struct block_node **node, struct block_options *options, unsigned flags,
+                     char *error, size_t error_size)
+{
+    struct inherited from = {
+        .generic = {.writeback = true},
+        .no_io = (flags & BLOCK_OPEN_NO_IO) != 0,
+        .no_backing = (flags & BLOCK_OPEN_NO_BACKING) != 0,
+        .repair = (flags & BLOCK_OPEN_REPAIR) != 0,
+        .may_probe = true,
+    };
 
     return open_any(node, options, &from, error, error_size);
 }

@@ -181,6 +181,25 @@ int throttle_group_describe(struct throttle_group *g, char *text, size_t size)
     return used < size ? 0 : -ENOSPC;
 }
 
+const char *throttle_group_name(const struct throttle_group *g)
+{
+    return g->name;
+}
+
+uint64_t throttle_group_average(struct throttle_group *g, const char *name)
+{
+    uint64_t value = 0;
+
+    pthread_mutex_lock(&g->lock);
+    for (unsigned b = 0; b < BUCKETS; b++) {
+        if (strcmp(bucket_names[b], name) == 0) {
+            value = g->limits.average[b];
+        }
+    }
+    pthread_mutex_unlock(&g->lock);
+    return value;
+}
+
 void block_set_throttle(struct block_node *node, struct throttle_group *group)
 {
     struct throttle_group *before = node->core->throttle;

@@ -26,6 +26,10 @@ void throttle_group_put(struct throttle_group *group);
 /* The limits as such a list, without zeros. -ENOSPC. */
 int throttle_group_describe(struct throttle_group *group, char *text, size_t size);
 
+const char *throttle_group_name(const struct throttle_group *group);
+/* One of the six averages, by its name ("iops-read"); 0: unlimited, or no such name. */
+uint64_t throttle_group_average(struct throttle_group *group, const char *name);
+
 /* Makes the node's requests go by a group's limits (NULL: by none); a reference is taken. Nothing
  * is under way. Main loop's thread. */
 void block_set_throttle(struct block_node *node, struct throttle_group *group);

@@ -15,7 +15,6 @@
 
 #ifdef CONFIG_URING
 
-#include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
 
@@ -71,9 +70,7 @@ static void submit_gathered(void *opaque)
     if (!ring->first) {
         ring->last = &ring->first;
     }
-    int n = io_uring_submit(&ring->uring);
-
-    if (n == -EAGAIN || n == -EBUSY || n == -EINTR) {
+    if (io_uring_submit(&ring->uring) < 0 || io_uring_sq_ready(&ring->uring)) {
         loop_bh_schedule(ring->bh); /* the kernel is short of something for now */
     }
 }

@@ -68,11 +68,11 @@ static void hang_up(struct link_stream *link)
 /* Hands over the frames that are whole; false when the peer is none of ours. */
 static bool take_frames(struct link_stream *link)
 {
-    size_t at = 0, length = 0;
+    size_t at = 0;
 
     link->full = false;
     while (link->got - at >= LENGTH) {
-        length = frame_length(link->in + at);
+        size_t length = frame_length(link->in + at);
         if (length > NET_FRAME_MAX) {
             return false;
         }

@@ -267,7 +267,6 @@ static int dgram_open(struct net_backend *net, char *error, size_t error_size)
 {
     struct socket_net *s = (struct socket_net *)net;
     struct socket_addresses to, local;
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&to.address[0].at;
 
     s->is_dgram = true;
     if (s->local.type == END_FD && s->local.fd) {
@@ -278,6 +277,8 @@ static int dgram_open(struct net_backend *net, char *error, size_t error_size)
     if (err) {
         return err;
     }
+    const struct sockaddr_in *in = (const struct sockaddr_in *)&to.address[0].at;
+
     if (in->sin_family == AF_INET && IN_MULTICAST(ntohl(in->sin_addr.s_addr))) {
         return open_group(s, &to.address[0], s->local.host, error, error_size);
     }

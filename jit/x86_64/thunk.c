@@ -2,8 +2,9 @@
  * The fixed code around units: in from C, out to C, and the slow ways from unit to unit.
  *
  * C's frame, from the top: the saved registers, a spare word, and the bottom entry of the shadow
- * stack, whose guest pc (1) no return matches. host_sp points at that entry, so emptying the shadow
- * stack is one load of rsp.
+ * stack: guest pc 0, and the way that returns take which do not match. (No pc would be one that no
+ * return has: a guest may return to any address, and to odd ones before they are made even.)
+ * host_sp points at that entry, so emptying the shadow stack is one load of rsp.
  */
 #include "jit/x86_64/compile.h"
 
@@ -43,21 +44,30 @@ static void move_pins(struct thunks *t, bool to_homes)
 
 static const int8_t saved[] = {RBP, RBX, R12, R13, R14, R15};
 
-static void enter(struct thunks *t)
+/* Returns where the displacement to the thunk for returns that miss is to be filled in. */
+static uint32_t enter(struct thunks *t)
 {
     struct x86_asm *a = &t->a;
+    uint32_t miss;
 
     for (unsigned i = 0; i < sizeof(saved); i++) {
         x86_push(a, saved[i]);
     }
     x86_alu_imm(a, ALU_SUB, true, RSP, 24);
-    x86_store_imm(a, true, 0, x86_mem(RSP, 0));
-    x86_store_imm(a, true, 1, x86_mem(RSP, 8));
+    x86_reserve(a); /* lea rcx, [rip + miss] */
+    x86_u8(a, 0x48);
+    x86_u8(a, 0x8d);
+    x86_u8(a, 0x0d);
+    x86_u32(a, 0);
+    miss = a->size - 4;
+    x86_store(a, true, RCX, x86_mem(RSP, 0));
+    x86_store_imm(a, true, 0, x86_mem(RSP, 8));
     x86_lea(a, true, RBP, x86_mem(RDI, t->bias));
     x86_store(a, true, RSP, state(t, t->layout->host_sp));
     x86_mov_rr(a, true, RAX, RSI);
     move_pins(t, false);
     x86_rr(a, 0xff, false, 4, RAX);
+    return miss;
 }
 
 static void leave(struct thunks *t)
@@ -150,12 +160,13 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     struct x86_asm *a = &t.a;
     int32_t mask = (int32_t)(((1u << layout->jump_cache_bits) - 1) << 1);
     struct x86_mem entry = {.base = RDX, .index = RCX, .scale = 3};
+    uint32_t bottom;
 
     jit_x86_pins(target, t.pin);
     x86_reserve(a);
 
     offset[JIT_THUNK_ENTER] = a->size;
-    enter(&t);
+    bottom = enter(&t);
 
     offset[JIT_THUNK_EXIT] = a->size;
     move_pins(&t, true);
@@ -179,6 +190,7 @@ void jit_x86_thunks(const struct ir_target *target, const struct jit_layout *lay
     }
 
     offset[JIT_THUNK_MISS] = a->size;
+    x86_patch(a, bottom, a->size);
     x86_load(a, true, RSP, state(&t, layout->host_sp));
     x86_mov_rr(a, false, RCX, RAX);
     x86_load(a, true, RDX, state(&t, layout->jump_cache));

@@ -35,10 +35,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!strstr(text, "filename") && !strchr(text, '/') && !strstr(text, "snapshot")) {
         *error = 0;
         if (text[0] == '{') {
-            char *name = malloc(size + 6);
+            char *name = NULL;
 
-            memcpy(name, "json:", 5);
-            memcpy(name + 5, text, size + 1);
+            if (asprintf(&name, "json:%s", text) < 0) {
+                abort();
+            }
             err = block_open_file(&node, name, NULL, NULL, false, error, sizeof(error));
             free(name);
         } else {

@@ -33,4 +33,10 @@ fuzz-syslibs-block-image := $(SYSTEM_LIBS)
 fuzz-syslibs-block-options := $(SYSTEM_LIBS)
 endif
 
+ifeq ($(CONFIG_SYSTEM),yes)
+fuzz-targets += qcow2
+fuzz-libs-qcow2 := io util
+fuzz-syslibs-qcow2 := $(SYSTEM_LIBS)
+endif
+
 check-tests += tests/fuzz/run

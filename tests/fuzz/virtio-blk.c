@@ -71,7 +71,10 @@ static void answer(unsigned result)
     static const int results[] = {0, 0, 0, -EIO, -ENOSPC, -ENOTSUP};
     struct block_request *r = node.held[0];
 
-    memmove(node.held, node.held + 1, --node.count * sizeof(r));
+    node.count--;
+    for (unsigned i = 0; i < node.count; i++) {
+        node.held[i] = node.held[i + 1];
+    }
     for (unsigned i = 0; i < r->iov_count; i++) {
         uint8_t *bytes = r->iov[i].iov_base;
 

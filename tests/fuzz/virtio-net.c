@@ -44,6 +44,12 @@ static bool receive(void *opaque, const struct iovec *iov, unsigned count)
 
 static const struct net_handlers handlers = {.receive = receive};
 
+/* Bytes that are no text, though they may be written as such. */
+static void put(void *to, const void *from, size_t size)
+{
+    memcpy(to, from, size);
+}
+
 static void set_up(uint64_t bits, unsigned size)
 {
     static const uint8_t features[] = {0, 1, 2, 7, 8, 11, 12, 15, 16, 17, 18, 19, 20, 23, 29};
@@ -99,12 +105,12 @@ static void send_frame(struct fuzz_input *in)
     bytes[1] = (uint8_t)(bytes[1] % 6);
     fuzz_bytes(in, bytes + 12, 54);
     if (bytes[12] & 1) { /* IPv4, TCP */
-        memcpy(bytes + 24, "\x08\0\x45\0", 4);
+        put(bytes + 24, "\x08\0\x45\0", 4);
         bytes[28] = (uint8_t)((size - 14) >> 8);
         bytes[29] = (uint8_t)(size - 14);
         bytes[35] = bytes[12] & 2 ? 17 : 6;
     } else if (bytes[12] & 4) {
-        memcpy(bytes + 24, "\x86\xdd\x60", 3);
+        put(bytes + 24, "\x86\xdd\x60", 3);
         bytes[30] = (uint8_t)((size - 54) >> 8);
         bytes[31] = (uint8_t)(size - 54);
         bytes[32] = 6;

@@ -149,8 +149,8 @@ static void add_trap(struct maker *m)
     static const uint32_t fixed[] = {
         0x00100073, 0x9002,             /* ebreak, c.ebreak */
         0x00000000, 0xffffffff, 0x8002, /* c.unimp, an encoding of more than 32 bits, c.jr x0 */
-        0x30002573, 0xc0101073,         /* mstatus, a write to time */
-        0x00000067,                     /* jump to 0 */
+        0xc0101073, 0x00000067,         /* a write to time, a jump to 0 */
+        0x30002573,                     /* mstatus; the last */
     };
     unsigned t = free_register(m);
     struct rv_insn insn;
@@ -158,9 +158,11 @@ static void add_trap(struct maker *m)
     switch (below(m, 4)) {
     case 0: /* through a null pointer, page 0 or the last one */
         insn = draw(m, RV_CLASS_MEMORY, false);
-        /* An SC that fails anyway may fault or not. */
-        insn.bits =
-            insn.length == 4 && insn.row->translate != rv_trans_sc ? insn.bits : ASM_LW(t, 0, 0);
+        /* An SC that fails anyway may fault or not; without paging, as may cbo.clean. */
+        if (insn.length != 4 || insn.row->translate == rv_trans_sc ||
+            (m->o->machine && insn.row->translate == rv_trans_cbo_touch)) {
+            insn.bits = ASM_LW(t, 0, 0);
+        }
         add(m, 1, insn.bits & ~(31u << 15), 0, 0);
         break;
     case 1: /* atomics on misaligned addresses */
@@ -182,7 +184,7 @@ static void add_trap(struct maker *m)
         add(m, 2, 0x00205073u | (uint32_t)below(m, 8) << 15, insn.bits, 0);
         break;
     default:
-        add(m, 1, fixed[below(m, sizeof(fixed) / sizeof(fixed[0]))], 0, 0);
+        add(m, 1, fixed[below(m, sizeof(fixed) / sizeof(fixed[0]) - m->o->machine)], 0, 0);
         break;
     }
 }
@@ -191,7 +193,12 @@ static void add_trap(struct maker *m)
 static void add_call_of_system(struct maker *m)
 {
     if (((m->keep | m->b->bases) & (1u << 17 | 1u << 10)) == 0) {
-        add(m, 2, ASM_ADDI(17, 0, SYS_NONE), ASM_ECALL, 0);
+        if (m->o->system) {
+            uint32_t sc = ASM_SC_W(0, 0, m->b->keeper) | (uint32_t)m->wide << 12;
+            add(m, 3, ASM_ADDI(17, 0, SYS_NONE), sc, ASM_ECALL);
+        } else {
+            add(m, 2, ASM_ADDI(17, 0, SYS_NONE), ASM_ECALL, 0);
+        }
     }
 }
 
@@ -384,7 +391,7 @@ uint64_t block_emit(const struct block *b, struct guest *g, uint64_t *at)
     uint64_t local[BLOCK_MAX_ITEMS + 1], entry = guest_here(g), address, end;
 
     at = at ? at : local;
-    guest_emit(g, ASM_LUI(b->keeper, GUEST_STATE));
+    guest_emit_state(g, b->keeper);
     for (unsigned reg = 1; reg < 32; reg++) {
         if (b->bases >> reg & 1) {
             guest_emit(g, ASM_ADDI(reg, b->keeper, b->offset[reg]));

@@ -45,6 +45,8 @@ struct block {
 struct block_options {
     struct rv_ext_set ext;
     bool (*admits)(const struct rv_insn *insn); /* whether it may occur */
+    bool system;  /* no reservation is held at an ecall: traps of the system end it */
+    bool machine; /* it may run in machine mode: no CSR of that mode */
 };
 
 void block_make(struct block *block, uint64_t seed, const struct block_options *options);

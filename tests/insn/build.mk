@@ -11,6 +11,6 @@ $(insn-gen): $(insn-objs) $(insn-libs)
 	    -Wl,--end-group $(LIBS_SHARED) -lm
 
 check-deps += $(insn-gen)
-check-tests += tests/insn/run
+check-tests += tests/insn/run tests/insn/system
 
 -include $(insn-objs:.o=.d)

@@ -9,6 +9,8 @@
  *   --without A,B     mnemonics that may not occur; with @x0 behind one: not with rd = x0
  *   --only A,B        mnemonics (apart from jumps and branches) that alone may occur
  *   --drop I,J        items of the blocks to leave out
+ *   --system          for tests/insn/system
+ *   --machine         for its M mode too: addresses in RAM of the virt machine
  *   --describe        print the first block's items, with their addresses and disassembly
  *   --rows            print how often each mnemonic was generated
  *
@@ -29,7 +31,7 @@ enum { IMAGES = 256 };
 static struct {
     uint64_t seed, first, count, runs;
     const char *output, *without, *only, *drop, *cpu;
-    bool encodings, encodings16, describe, rows, list;
+    bool encodings, encodings16, system, machine, describe, rows, list;
 } args = {.count = 100, .runs = 1, .cpu = ""};
 
 static unsigned long insns;
@@ -198,7 +200,7 @@ static void add_encodings(struct guest *g, const struct rv_ext_set *ext)
 
 static void add_blocks(struct guest *g, const struct rv_ext_set *ext)
 {
-    const struct block_options options = {*ext, admits};
+    const struct block_options options = {*ext, admits, args.system, args.machine};
     struct guest_run *entered = calloc(args.count, sizeof(*entered));
 
     if (entered == NULL) {
@@ -259,6 +261,8 @@ static void parse(int argc, char **argv)
         {"-o", NULL, &args.output, NULL},
         {"--encodings", NULL, NULL, &args.encodings},
         {"--encodings16", NULL, NULL, &args.encodings16},
+        {"--system", NULL, NULL, &args.system},
+        {"--machine", NULL, NULL, &args.machine},
         {"--describe", NULL, NULL, &args.describe},
         {"--rows", NULL, NULL, &args.rows},
         {"--list", NULL, NULL, &args.list},
@@ -288,12 +292,13 @@ int main(int argc, char **argv)
 {
     static struct guest_image images[IMAGES];
     struct rv_random random = {0};
-    struct guest *guest = guest_new();
+    struct guest *guest;
     struct rv_ext_set ext;
     char error[256];
     int result = 0;
 
     parse(argc, argv);
+    guest = guest_new(args.machine);
     if (rv_model_parse(&ext, args.cpu, error, sizeof(error)) < 0) {
         fprintf(stderr, "gen: --cpu %s: %s\n", args.cpu, error);
         return 2;

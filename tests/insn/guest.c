@@ -48,6 +48,7 @@ struct guest {
     struct descriptor *runs;
     size_t run_count, run_room;
     uint64_t load[32], save[32], start, handler;
+    uint64_t base; /* of the address map */
 };
 
 static void *grow(void *old, size_t size)
@@ -63,7 +64,7 @@ static void *grow(void *old, size_t size)
 
 uint64_t guest_here(const struct guest *g)
 {
-    return GUEST_TEXT + g->text_size;
+    return g->base + GUEST_TEXT + g->text_size;
 }
 
 void guest_emit(struct guest *g, uint32_t bits)
@@ -76,6 +77,14 @@ void guest_emit(struct guest *g, uint32_t bits)
     }
     memcpy(g->text + g->text_size, &bits, length);
     g->text_size += length;
+}
+
+void guest_emit_state(struct guest *g, unsigned reg)
+{
+    guest_emit(g, ASM_LUI(reg, g->base + GUEST_STATE));
+    if (g->base != 0) {
+        guest_emit(g, ASM_ZEXT_W(reg, reg));
+    }
 }
 
 /* A register of the two that is not the keeper. */
@@ -99,9 +108,9 @@ void guest_add_run(struct guest *g, struct guest_run run)
         g->run_room = g->run_room * 2 + 1024;
         g->runs = grow(g->runs, g->run_room * sizeof(*g->runs));
     }
-    g->runs[g->run_count++] =
-        (struct descriptor){run.entry, g->load[run.keeper], g->save[run.keeper],
-                            GUEST_DATA + (uint64_t)run.image * sizeof(struct guest_image)};
+    g->runs[g->run_count++] = (struct descriptor){
+        run.entry, g->load[run.keeper], g->save[run.keeper],
+        g->base + GUEST_DATA + (uint64_t)run.image * sizeof(struct guest_image)};
 }
 
 /* Patches the jump or branch at `at` to go here. */
@@ -132,7 +141,7 @@ static void emit_start(struct guest *g)
     static const uint8_t signals[] = {4, 5, 7, 8, 11}; /* ILL TRAP BUS FPE SEGV */
 
     g->start = guest_here(g);
-    guest_emit(g, ASM_LUI(S0, GUEST_STATE));
+    guest_emit_state(g, S0);
     guest_emit(g, ASM_ADDI(A0, S0, VAR_SS));
     guest_emit(g, ASM_ADDI(A1, 0, 0));
     emit_call(g, SYS_SIGALTSTACK);
@@ -152,7 +161,7 @@ static uint64_t emit_main(struct guest *g)
     uint64_t start = guest_here(g);
     size_t more;
 
-    guest_emit(g, ASM_LUI(S0, GUEST_STATE));
+    guest_emit_state(g, S0);
     guest_emit(g, ASM_LD(S1, VAR_RUN, S0));
     guest_emit(g, ASM_LD(A0, offsetof(struct descriptor, entry), S1));
     more = g->text_size;
@@ -194,7 +203,7 @@ static void emit_load(struct guest *g, unsigned keeper)
     unsigned image = other(keeper, T0, T1);
 
     g->load[keeper] = guest_here(g);
-    guest_emit(g, ASM_LUI(keeper, GUEST_STATE));
+    guest_emit_state(g, keeper);
     guest_emit(g, ASM_LD(keeper, VAR_ENTRY, keeper));
     for (unsigned n = 1; n < 32; n++) {
         if (n != keeper && n != image) {
@@ -223,7 +232,7 @@ static size_t emit_save(struct guest *g, unsigned keeper)
 static void emit_handler(struct guest *g)
 {
     g->handler = guest_here(g);
-    guest_emit(g, ASM_LUI(S0, GUEST_STATE));
+    guest_emit_state(g, S0);
     guest_emit(g, ASM_SW(A0, GUEST_SIGNAL, S0));
     guest_emit(g, ASM_LW(A3, 8, A1));
     guest_emit(g, ASM_SW(A3, GUEST_SIGNAL + 4, S0));
@@ -237,7 +246,7 @@ static void emit_handler(struct guest *g)
     guest_emit(g, ASM_SD(A3, GUEST_FCSR, S0));
 }
 
-struct guest *guest_new(void)
+struct guest *guest_new(bool high)
 {
     struct guest *g = calloc(1, sizeof(*g));
     size_t jumps[32], written;
@@ -246,6 +255,7 @@ struct guest *guest_new(void)
     if (g == NULL) {
         return NULL;
     }
+    g->base = high ? GUEST_HIGH : 0;
     emit_start(g);
     main_loop = emit_main(g);
     for (unsigned k = 1; k < 32; k++) {
@@ -292,7 +302,8 @@ int guest_write(const struct guest *g, const char *path, const struct guest_imag
     size_t text_offset = 4096, data_offset = (text_offset + g->text_size + 4095) & ~(size_t)4095;
     size_t data_size = images_size + runs_size + sizeof(end);
     size_t state_offset = (data_offset + data_size + 4095) & ~(size_t)4095;
-    uint64_t state[4096 / 8] = {0};
+    uint64_t text_address = g->base + GUEST_TEXT, data_address = g->base + GUEST_DATA;
+    uint64_t state_address = g->base + GUEST_STATE, state[4096 / 8] = {0};
     Elf64_Ehdr header = {
         .e_ident = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB, EV_CURRENT},
         .e_type = ET_EXEC,
@@ -306,10 +317,10 @@ int guest_write(const struct guest *g, const char *path, const struct guest_imag
         .e_phnum = 3,
     };
     Elf64_Phdr segments[3] = {
-        {PT_LOAD, PF_R | PF_X, text_offset, GUEST_TEXT, GUEST_TEXT, g->text_size, g->text_size,
+        {PT_LOAD, PF_R | PF_X, text_offset, text_address, text_address, g->text_size, g->text_size,
          4096},
-        {PT_LOAD, PF_R, data_offset, GUEST_DATA, GUEST_DATA, data_size, data_size, 4096},
-        {PT_LOAD, PF_R | PF_W, state_offset, GUEST_STATE - 4096, GUEST_STATE - 4096, 8192,
+        {PT_LOAD, PF_R, data_offset, data_address, data_address, data_size, data_size, 4096},
+        {PT_LOAD, PF_R | PF_W, state_offset, state_address - 4096, state_address - 4096, 8192,
          STATE_SIZE, 4096},
     };
     FILE *f = fopen(path, "wb");
@@ -318,9 +329,9 @@ int guest_write(const struct guest *g, const char *path, const struct guest_imag
     if (f == NULL) {
         return -errno;
     }
-    state[VAR_RUN / 8] = GUEST_DATA + images_size;
+    state[VAR_RUN / 8] = data_address + images_size;
     /* stack_t: address, flags, size. */
-    state[VAR_SS / 8] = GUEST_STATE + STACK_OFFSET - 4096;
+    state[VAR_SS / 8] = state_address + STACK_OFFSET - 4096;
     state[VAR_SS / 8 + 2] = STACK_SIZE;
     /* struct sigaction: handler, SA_SIGINFO | SA_ONSTACK | SA_NODEFER, mask. */
     state[VAR_ACTION / 8] = g->handler;

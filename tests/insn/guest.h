@@ -13,12 +13,14 @@
 #ifndef TINAMOU_TESTS_INSN_GUEST_H
 #define TINAMOU_TESTS_INSN_GUEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define GUEST_TEXT  0x00100000u
 #define GUEST_DATA  0x08000000u /* images and run list: read only */
 #define GUEST_STATE 0x10001000u /* a multiple of 4096 */
+#define GUEST_HIGH  0x80000000u /* added to all of them, if asked for: RAM of the virt machine */
 
 #define GUEST_SCRATCH 256 /* bytes, half of them below GUEST_STATE */
 
@@ -50,13 +52,16 @@ struct guest_run {
 struct guest; /* one program being made */
 
 /* Makes the program with its routines. NULL if memory is short. */
-struct guest *guest_new(void);
+struct guest *guest_new(bool high);
 void guest_free(struct guest *guest);
 
 /* The address of the next halfword of code, and appending one instruction of 2 or 4 bytes. Memory
  * that is short ends the process: this is a test program. */
 uint64_t guest_here(const struct guest *guest);
 void guest_emit(struct guest *guest, uint32_t bits);
+
+/* Sets a register to GUEST_STATE, or where that is. */
+void guest_emit_state(struct guest *guest, unsigned reg);
 
 /* The end of a block: goes to where the record is written. */
 void guest_emit_end(struct guest *guest, unsigned keeper);

@@ -136,7 +136,7 @@ static bool set_up(void)
     jit_x86_thunks(&test_target, &layout, &hooks, &code, thunk);
     memcpy(buffer, code.bytes, code.size);
     thunks_size = (code.size + 63) & ~63u;
-    no_jumps[0].pc = 1;
+    no_jumps[0].pc = 2; /* no jump finds it: its place is another */
     sigaction(SIGSEGV, &action, NULL);
     sigaction(SIGBUS, &action, NULL);
     return compiler != NULL;

@@ -1,7 +1,12 @@
 /* Files, raw images and the edge: alignment, bounds, cache modes, locks, sizes. */
 #include "tests/unit/block.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 
 #define MIB (1u << 20)
 
@@ -68,6 +73,34 @@ static void random_io(const char *options, bool sectors)
     check_against_image(path, MIB, "the file holds what was written");
     free(buffer);
     free(back);
+}
+
+/* A host that forbids io_uring, as containers do: everything goes by workers. */
+static void forbidden(void)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        struct sock_filter filter[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_io_uring_setup, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+        };
+        const struct sock_fprog program = {.len = 4, .filter = filter};
+
+        if (!freopen("/dev/null", "w", stdout) || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+            prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) ||
+            syscall(SYS_io_uring_setup, 1, NULL) != -1 || errno != EPERM) {
+            _exit(2);
+        }
+        random_io("aio=io_uring", true);
+        _exit(tap_failed != 0);
+    }
+    int status;
+
+    waitpid(child, &status, 0);
+    tap_ok(WIFEXITED(status) && WEXITSTATUS(status) == 0, "without io_uring it works as well");
 }
 
 static void bounds(void)
@@ -449,6 +482,7 @@ int main(void)
 {
     block_test_begin();
     image = malloc(MIB);
+    forbidden(); /* forks: before there are workers */
     random_io("aio=io_uring", false);
     random_io("aio=io_uring", true);
     random_io("aio=threads", true);

@@ -261,6 +261,49 @@ static void damaged(const char *format, const char *options, size_t from, size_t
            "%s: damaged headers: %u opened, %u refused", format, opened, refused);
 }
 
+/* Each request of the file below fails once, while an image is written: the error is reported, and
+ * what was there before is there afterwards. */
+static void faults(const char *format, const char *options)
+{
+    char path[300], all[700];
+    unsigned failed = 0;
+    bool good = true;
+
+    snprintf(path, sizeof(path), "%s", block_test_path("faults"));
+    for (unsigned n = 1; n < 60 && good; n++) {
+        struct block_node *node;
+        uint8_t data[4096], got[4096];
+        int err = create(path, format, options, SIZE);
+
+        memset(data, 1, sizeof(data));
+        node = err ? NULL : block_test_open(path, format, NULL);
+        good = node && block_pwrite(node, 8192, data, 4096, 0) == 0;
+        if (node) {
+            block_unref(node);
+        }
+        snprintf(all, sizeof(all),
+                 "file.driver=blkdebug,file.fail-request=%u,file.image.driver=file,"
+                 "file.image.filename=%s",
+                 n, path);
+        if (block_open_file(&node, NULL, format, all, false, block_test_error,
+                            sizeof(block_test_error)) == 0) {
+            memset(data, 2, sizeof(data));
+            err = block_pwrite(node, 8192, data, 4096, 0);
+            err = err ? err : block_pwrite(node, 4 << 20, data, 4096, 0);
+            failed += err != 0;
+            block_unref(node);
+        } else {
+            failed++;
+        }
+        node = block_test_open(path, format, NULL);
+        good = good && block_pread(node, 8192, got, 4096) == 0 && (got[0] == 1 || got[0] == 2) &&
+               block_pread(node, 4 << 20, got, 4096) == 0 && (got[0] == 0 || got[0] == 2);
+        block_unref(node);
+    }
+    tap_ok(good, "%s: errors of the file leave an image", format);
+    tap_ok(failed >= 4 && failed < 55, "%s: and are reported (%u times)", format, failed);
+}
+
 int main(void)
 {
     block_test_begin();
@@ -286,6 +329,9 @@ int main(void)
     ours("vpc", "subformat=fixed,force_size=on");
     ours("vmdk", "");
     ours("vmdk", "adapter_type=lsilogic,zeroed_grain=on");
+    faults("vdi", "");
+    faults("vpc", "force_size=on");
+    faults("vmdk", "");
     damaged("vdi", "", 0x40, 0x1c8);
     damaged("vpc", "", 512, 1024);
     damaged("vmdk", "", 0, 600);

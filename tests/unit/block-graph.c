@@ -1,6 +1,9 @@
 /* Graphs that change while they are in use: sizes, replaced nodes, handing over; drive options. */
+#include "io/block/query.h"
 #include "io/block/throttle.h"
 #include "tests/unit/block.h"
+
+#include <jansson.h>
 
 static unsigned resizes;
 static struct block_node *current;
@@ -119,6 +122,72 @@ static void handing_over(void)
     block_unref(node);
 }
 
+/* A disk that another process hands over while it is opened here. */
+static void incoming(void)
+{
+    const char *path = block_test_file("incoming", 65536);
+    struct block_node *source = block_test_open(path, "raw", NULL), *node;
+    uint8_t buffer[512] = {7}, got[512];
+
+    block_set_incoming(true);
+    node = block_test_open(path, "raw", NULL);
+    block_set_incoming(false);
+    tap_ok(true, "an incoming disk is opened while another one writes it");
+    tap_eq((unsigned)-block_pwrite(node, 0, buffer, 512, 0), EPERM, "but not written");
+    tap_eq((unsigned)-block_pwrite(source, 0, buffer, 512, 0), 0, "the source writes");
+    tap_eq((unsigned)-block_activate_all(block_test_error, sizeof(block_test_error)), EAGAIN,
+           "taking over too early");
+    block_unref(source);
+    tap_eq((unsigned)-block_activate_all(block_test_error, sizeof(block_test_error)), 0,
+           "taking over");
+    tap_ok(block_pread(node, 0, got, 512) == 0 && got[0] == 7, "sees what was written");
+    tap_eq((unsigned)-block_pwrite(node, 0, buffer, 512, 0), 0, "and writes");
+    block_unref(node);
+}
+
+static void number_is(const json_t *object, const char *name, json_int_t want)
+{
+    tap_eq(json_integer_value(json_object_get(object, name)), want, name);
+}
+
+static void queries(void)
+{
+    struct block_node *node =
+        block_test_open(block_test_file("query", 65536), "raw", "node-name=q,iops=7,cache=none");
+    uint8_t buffer[512] = {0};
+    json_t *json;
+
+    block_test_io(node, BLOCK_WRITE, 512, buffer, 512);
+    block_test_run(node, (struct block_request){.kind = BLOCK_ZERO, .size = 512});
+    block_test_io(node, BLOCK_READ, 1 << 20, buffer, 512);
+    json = block_query_stats(node);
+    const json_t *stats = json_object_get(json, "stats");
+
+    tap_str(json_string_value(json_object_get(json, "node-name")), "q", "statistics of a node");
+    number_is(stats, "wr_operations", 2);
+    number_is(stats, "wr_bytes", 1024);
+    number_is(stats, "wr_highest_offset", 1024);
+    number_is(stats, "invalid_rd_operations", 1);
+    tap_ok(json_object_get(json, "parent"), "and of the one below");
+    json_decref(json);
+
+    json = block_query_node(node);
+    number_is(json, "iops", 7);
+    number_is(json, "bps", 0);
+    number_is(json, "backing_file_depth", 0);
+    number_is(json_object_get(json, "image"), "virtual-size", 65536);
+    tap_str(json_string_value(json_object_get(json, "drv")), "raw", "its driver");
+    tap_ok(json_is_true(json_object_get(json_object_get(json, "cache"), "direct")), "its cache");
+    json_decref(json);
+    unsigned count = 0;
+
+    for (struct block_node *n = block_next(NULL); n; n = block_next(n)) {
+        count++;
+    }
+    tap_eq(count, 2, "all nodes");
+    block_unref(node);
+}
+
 static void drive_options(void)
 {
     struct block_node *node = block_test_open(NULL, "null-co",
@@ -208,6 +277,15 @@ static void backing(void)
            "its backing file is found next to it");
     tap_ok(reads(node, 4096, 1) && reads(node, 768 * 1024, 0), "and read");
     tap_ok(reads(node, (1 << 20) - 256, 0), "with zeros behind its end");
+    json_t *json = block_query_image(node, true);
+
+    tap_str(json_string_value(json_object_get(json, "backing-filename")), "base",
+            "the backing file's name");
+    tap_str(json_string_value(json_object_get(json, "backing-filename-format")), "raw",
+            "its format");
+    number_is(json_object_get(json, "backing-image"), "virtual-size", 1 << 20);
+    number_is(json, "cluster-size", 65536);
+    json_decref(json);
     tap_ok(block_status_above(node, NULL, 0, 4096, &status) == 0 && status.depth == 1 &&
                (status.flags & BLOCK_STATUS_DATA),
            "what is below is said to be below");
@@ -333,6 +411,8 @@ int main(void)
     resizing();
     replacing();
     handing_over();
+    incoming();
+    queries();
     drive_options();
     return block_test_end();
 }

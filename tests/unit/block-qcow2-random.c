@@ -130,7 +130,7 @@ static void compare(struct run *run, uint64_t offset, const uint8_t *buffer, siz
     for (size_t i = 0; i < size; i++) {
         if (run->now.known[offset + i] && buffer[i] != run->now.bytes[offset + i]) {
             if (run->failures++ < 5) {
-                tap_note("at %#llx: read %#x, expected %#x", (unsigned long long)(offset + i),
+                tap_note("at %#llx: read %#x, expected %#x", (unsigned long long)offset + i,
                          buffer[i], run->now.bytes[offset + i]);
             }
             return;

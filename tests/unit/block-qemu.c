@@ -173,7 +173,6 @@ int main(void)
     our_locks();
     their_locks();
     secret_add("id=s,data=abc", block_test_error, sizeof(block_test_error));
-    luks("");
     luks(",cipher-alg=aes-128,cipher-mode=cbc,ivgen-alg=essiv,ivgen-hash-alg=sha256");
     luks(",cipher-alg=twofish-256,cipher-mode=cbc,ivgen-alg=plain,hash-alg=ripemd160");
     our_luks("");

@@ -5,4 +5,5 @@ block-tests := block-crypto block-file block-filter block-formats block-graph bl
 unit-tests += $(block-tests)
 $(foreach t,$(block-tests),$(eval unit-libs-$(t) := io util))
 $(foreach t,$(block-tests),$(eval unit-syslibs-$(t) := $(SYSTEM_LIBS)))
+cflags-tests/unit/block-graph.c := $(JANSSON_CFLAGS)
 endif

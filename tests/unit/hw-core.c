@@ -227,6 +227,39 @@ static void check_devices(void)
 /* ---- lines ------------------------------------------------------------------------------------
  */
 
+/* A board's own bus takes what has no type of bus; a bus of one slot takes one device. */
+static void check_kinds_of_buses(void)
+{
+    static const struct hw_bus_type board_type = {.name = "board", .board = true};
+    static const struct hw_bus_type slot_type = {.name = "slot", .single = true};
+    static const struct hw_device_type soldered = {.name = "soldered",
+                                                   .size = sizeof(struct hw_device)};
+    static const struct hw_device_type card = {
+        .name = "card", .bus = "slot", .size = sizeof(struct hw_device)};
+    struct hw_device *devices[5];
+    struct hw_bus board, slot, other;
+
+    hw_bus_init(&board, &board_type, "board", NULL);
+    hw_bus_init(&slot, &slot_type, "slot", NULL);
+    hw_bus_init(&other, &other_bus, "other", NULL);
+    for (unsigned i = 0; i < 5; i++) {
+        devices[i] = hw_device_create(i < 2 ? &soldered : &card, NULL);
+    }
+    tap_ok(!hw_device_realize(devices[0], &board, false, error, sizeof(error)),
+           "a device without a type of bus goes onto the board");
+    tap_ok(hw_device_realize(devices[1], &other, false, error, sizeof(error)) == -EINVAL,
+           "and onto no other bus");
+    tap_ok(hw_device_realize(devices[2], &board, false, error, sizeof(error)) == -EINVAL,
+           "the board takes no others");
+    tap_ok(!hw_device_realize(devices[3], &slot, false, error, sizeof(error)), "a slot takes one");
+    tap_ok(hw_device_realize(devices[4], &slot, false, error, sizeof(error)) == -EINVAL &&
+               strstr(error, "already"),
+           "and no second one");
+    for (unsigned i = 0; i < 5; i++) {
+        hw_device_destroy(devices[i]);
+    }
+}
+
 static void on_line(void *opaque, unsigned n, bool level)
 {
     char text[8];
@@ -344,6 +377,7 @@ int main(void)
     mem_region_init_container(&root, "root", MEM_SIZE_ALL);
     mem_space_init(&space, "memory", &root);
     check_devices();
+    check_kinds_of_buses();
     check_lines();
     check_runstate();
     pthread_create(&thread, NULL, count_main, NULL);

@@ -92,7 +92,10 @@ static void answer_all(void *opaque)
     while (node.held_count && !node.hold) {
         struct block_request *r = node.held[0];
 
-        memmove(node.held, node.held + 1, --node.held_count * sizeof(r));
+        node.held_count--;
+        for (unsigned i = 0; i < node.held_count; i++) {
+            node.held[i] = node.held[i + 1];
+        }
         answer(r);
     }
 }

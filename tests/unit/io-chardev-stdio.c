@@ -132,6 +132,8 @@ static int shell(const char *options)
         setpgid(0, 0);
         tcsetpgrp(0, getpid());
         signal(SIGTTOU, SIG_DFL);
+        signal(SIGINT, SIG_DFL); /* whoever runs the tests in the background has it ignored */
+        signal(SIGQUIT, SIG_DFL);
         _exit(child(options));
     }
     if (write(reports[1], &pid, sizeof(pid)) != sizeof(pid)) {

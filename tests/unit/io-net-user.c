@@ -47,6 +47,12 @@ static struct guest {
     uint8_t data[BULK];
 } guest;
 
+/* Bytes that are no text, though they may be written as such. */
+static void put(void *to, const void *from, size_t size)
+{
+    memcpy(to, from, size);
+}
+
 static unsigned get16(const uint8_t *p)
 {
     return (unsigned)p[0] << 8 | p[1];
@@ -90,7 +96,7 @@ static uint8_t *begin_ip(uint8_t *f, uint8_t protocol, const uint8_t *from, cons
                          size_t payload)
 {
     memset(f, 0, 34);
-    memcpy(f, to[0] == 255 ? (const uint8_t *)"\xff\xff\xff\xff\xff\xff" : guest.router_mac, 6);
+    put(f, to[0] == 255 ? (const uint8_t *)"\xff\xff\xff\xff\xff\xff" : guest.router_mac, 6);
     memcpy(f + 6, our_mac, 6);
     put16(f + 12, 0x0800);
     f[14] = 0x45;
@@ -127,7 +133,7 @@ static void send_tcp(unsigned flags, const uint8_t *data, size_t size, bool offl
     tcp[13] = (uint8_t)flags;
     put16(tcp + 14, 65535);
     if (options) {
-        memcpy(tcp + 20, "\2\4\x05\xb4", 4); /* MSS 1460 */
+        put(tcp + 20, "\2\4\x05\xb4", 4); /* MSS 1460 */
     }
     if (size) {
         memcpy(tcp + 20 + options, data, size);
@@ -342,7 +348,7 @@ static void restart(const char *options, unsigned header)
 
     memset(arp, 0xff, 6);
     memcpy(arp + 6, our_mac, 6);
-    memcpy(arp + 12, "\x08\x06\0\1\x08\0\6\4\0\1", 10);
+    put(arp + 12, "\x08\x06\0\1\x08\0\6\4\0\1", 10);
     memcpy(arp + 22, our_mac, 6);
     memcpy(arp + 28, our_ip, 4);
     memcpy(arp + 38, router_ip, 4);
@@ -396,7 +402,7 @@ static void check_dhcp(void)
     udp[9] = 1;
     udp[10] = 6;
     memcpy(udp + 8 + 28, our_mac, 6);
-    memcpy(udp + 8 + 236, "\x63\x82\x53\x63\x35\1\1\xff", 8); /* DISCOVER */
+    put(udp + 8 + 236, "\x63\x82\x53\x63\x35\1\1\xff", 8); /* DISCOVER */
     send_frame(NULL, f, 34 + 8 + 244 + 4);
     WAIT(guest.offers);
     tap_ok(guest.offers && !memcmp(guest.offered, our_ip, 4), "DHCP offers 10.0.2.15");
@@ -534,7 +540,7 @@ static void check_udp(void)
     put16(udp, 5000);
     put16(udp + 2, port);
     put16(udp + 4, 12);
-    memcpy(udp + 8, "ping", 4);
+    put(udp + 8, "ping", 4);
     put_sum(udp + 6, net_checksum_add(pseudo(f, 17, 12), udp, 12));
     send_frame(NULL, f, 34 + 12);
     uint8_t got[16];

@@ -161,6 +161,13 @@ static uint64_t call(uint64_t addr)
     return result;
 }
 
+/* "ret" without a call before it. */
+static uint64_t return_to(uint64_t at)
+{
+    __asm__ volatile("mv ra, %0\n\tret" : : "r"(at) : "ra", "memory");
+    return at;
+}
+
 static void test_jumps(void)
 {
     static const uint32_t code[] = {0x00700513, 0x00008067}; /* li a0, 7; ret */
@@ -173,6 +180,11 @@ static void test_jumps(void)
     expect("jump to an unmapped page", call, (uint64_t)gone, SIGSEGV, SEGV_MAPERR, (uint64_t)gone,
            (uint64_t)gone);
     expect("jump to null", call, 0, SIGSEGV, SEGV_MAPERR, 0, 0);
+    /* bit 0 of a target is ignored */
+    expect("jump to 1", call, 1, SIGSEGV, SEGV_MAPERR, 0, 0);
+    expect("jump to 3", call, 3, SIGSEGV, SEGV_MAPERR, 2, 2);
+    expect("return to null", return_to, 0, SIGSEGV, SEGV_MAPERR, 0, 0);
+    expect("return to 1", return_to, 1, SIGSEGV, SEGV_MAPERR, 0, 0);
     expect("jump to a non-canonical address", call, 0x4000000000001000, SIGSEGV, SEGV_MAPERR,
            0x4000000000001000, 0x4000000000001000);
     mprotect(page, 4096, PROT_READ | PROT_EXEC);

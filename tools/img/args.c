@@ -20,16 +20,29 @@ int img_fail(const char *fmt, ...)
     return 1;
 }
 
-static int append(char **list, const char *value)
+static int append(char **list, const char *between, const char *value)
 {
     char *joined;
 
-    if (asprintf(&joined, "%s%s%s", *list ? *list : "", *list ? "," : "", value) < 0) {
+    if (asprintf(&joined, "%s%s%s", *list ? *list : "", *list ? between : "", value) < 0) {
         return img_fail("out of memory");
     }
     free(*list);
     *list = joined;
     return 0;
+}
+
+static int append_action(char **list, int code, const char *value)
+{
+    char *action;
+    int status;
+
+    if (asprintf(&action, "%c%s", code, value ? value : "") < 0) {
+        return img_fail("out of memory");
+    }
+    status = append(list, "\n", action);
+    free(action);
+    return status;
 }
 
 /* --object secret,id=...; other kinds are of no use here. */
@@ -56,7 +69,9 @@ static int apply(const struct img_option *option, void *values, const char *show
         *(const char **)at = value;
         return 0;
     case IMG_LIST:
-        return append(at, value);
+        return append(at, ",", value);
+    case IMG_ACTIONS:
+        return append_action(at, option->code, value);
     case IMG_OBJECT:
         return make_object(value);
     case IMG_OUTPUT:
@@ -69,7 +84,7 @@ static int apply(const struct img_option *option, void *values, const char *show
         if (*(int *)at) {
             return img_fail("%s: only one of these can be asked for", shown);
         }
-        *(int *)at = option->code ? option->code : option->letter;
+        *(int *)at = option->code;
         if (value) {
             ((const char **)at)[1] = value;
         }
@@ -159,7 +174,7 @@ static int short_options(const struct img_command *c, void *values, int left, ch
 static void free_lists(const struct img_option *o, void *values)
 {
     for (; o->letter || o->name; o++) {
-        if (o->kind == IMG_LIST) {
+        if (o->kind == IMG_LIST || o->kind == IMG_ACTIONS) {
             free(*(char **)((char *)values + o->offset));
             *(char **)((char *)values + o->offset) = NULL;
         }

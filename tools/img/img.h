@@ -16,12 +16,13 @@ struct json_t;
 /* ---- options (args.c) ---- */
 
 enum img_option_kind {
-    IMG_FLAG,   /* bool */
-    IMG_TEXT,   /* const char *; the last one counts */
-    IMG_LIST,   /* char *, joined with commas */
-    IMG_OBJECT, /* --object: made at once */
-    IMG_OUTPUT, /* --output=human|json: bool json */
-    IMG_ACTION, /* char: the letter, or for long ones `code`; only one may be given */
+    IMG_FLAG,    /* bool */
+    IMG_TEXT,    /* const char *; the last one counts */
+    IMG_LIST,    /* char *, joined with commas */
+    IMG_OBJECT,  /* --object: made at once */
+    IMG_OUTPUT,  /* --output=human|json: bool json */
+    IMG_ACTION,  /* int, the code, and a const char * behind it; only one may be given */
+    IMG_ACTIONS, /* char *, lines of one action each: the code and the value */
 };
 
 struct img_option {
@@ -30,7 +31,7 @@ struct img_option {
     enum img_option_kind kind;
     size_t offset;
     const char *value; /* name of the value in usage texts; NULL: takes none */
-    int code;          /* of IMG_ACTION */
+    int code;          /* of actions: not 0 */
 };
 
 struct img_command {
@@ -58,7 +59,7 @@ int img_fail(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* ---- images (open.c) ---- */
 
-enum { IMG_READ = 0, IMG_WRITE = 1, IMG_NO_BACKING = 2, IMG_NO_IO = 4 };
+enum { IMG_READ = 0, IMG_WRITE = 1, IMG_NO_BACKING = 2, IMG_NO_IO = 4, IMG_REPAIR = 8 };
 
 /* Opens an image; a message is printed on failure, -errno. */
 int img_open(struct block_node **node, const char *filename, const struct img_source *source,
@@ -66,6 +67,21 @@ int img_open(struct block_node **node, const char *filename, const struct img_so
 /* The same with options of one's own behind ("a=b,c=d"). */
 int img_open_with(struct block_node **node, const char *filename, const struct img_source *source,
                   const char *options, unsigned flags);
+
+/* A name that stands in an image, which is relative to the image's folder. malloc()ed, or NULL. */
+char *img_resolve(const char *image, const char *name);
+
+/* ---- snapshots (snapshot.c) ---- */
+
+/* The table of `info` and `snapshot -l`. */
+void img_snapshots_print(const struct block_snapshot *list, int count);
+
+/* ---- creation (create.c) ---- */
+
+/* Lists the creation options of a format; the exit status. */
+int img_options_help(const char *format);
+/* Does a list given to -o ask for that? */
+bool img_asks_for_help(const char *list);
 
 /* ---- numbers (size.c) ---- */
 
@@ -85,10 +101,13 @@ struct img_progress {
 void img_progress_begin(struct img_progress *p, bool asked, bool quiet, uint64_t total);
 /* `done` of total; cheap when called often. One thread at a time. */
 void img_progress_at(struct img_progress *p, uint64_t done);
-void img_progress_end(struct img_progress *p);
-/* Has SIGINT or SIGTERM come? Commands that write for long end in order then. */
-bool img_interrupted(void);
-/* From now on these signals are only noted. */
+/* `complete`: the last line says 100%. */
+void img_progress_end(struct img_progress *p, bool complete);
+/* Sleeps as long as what is done was done faster than this, in bytes per second; 0: any rate. */
+void img_pace(const struct img_progress *p, uint64_t rate);
+/* The SIGINT or SIGTERM that has come, or 0. Commands that write for long end in order then. */
+int img_interrupted(void);
+/* From now on the first of these signals is only noted. */
 void img_catch_interrupts(void);
 
 /* ---- commands ---- */

@@ -75,19 +75,29 @@ void img_progress_at(struct img_progress *p, uint64_t done)
     }
 }
 
-void img_progress_end(struct img_progress *p)
+void img_progress_end(struct img_progress *p, bool complete)
 {
     if (p->asked) {
-        printf("    (100.00/100%%)\n");
+        printf(complete ? "    (100.00/100%%)\n" : "\n");
     } else if (p->drawn) {
         fprintf(stderr, "\r\033[K");
     }
     fflush(stdout);
 }
 
+void img_pace(const struct img_progress *p, uint64_t rate)
+{
+    struct timespec pause = {.tv_nsec = 10000000};
+
+    while (rate && !interrupted &&
+           (double)p->done * 1000 / (double)rate > (double)(now_ms() - p->start)) {
+        nanosleep(&pause, NULL);
+    }
+}
+
 static void note(int signal)
 {
-    interrupted = 1;
+    interrupted = signal;
 }
 
 void img_catch_interrupts(void)
@@ -98,7 +108,7 @@ void img_catch_interrupts(void)
     sigaction(SIGTERM, &action, NULL);
 }
 
-bool img_interrupted(void)
+int img_interrupted(void)
 {
     return interrupted;
 }

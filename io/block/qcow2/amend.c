@@ -86,7 +86,7 @@ static int write_zeros(struct qcow2 *q, uint64_t host)
 /* Makes a zero entry at `at` sayable in version 2. `uses`: references to its table. */
 static int expand_entry(struct qcow2 *q, uint8_t *at, uint64_t uses, bool shines)
 {
-    uint64_t raw = qcow2_be64(at), host = raw & QCOW2_OFFSET_MASK, count = 0;
+    uint64_t raw = bytes_be64(at), host = raw & QCOW2_OFFSET_MASK, count = 0;
     int err = 0;
 
     if (host) {
@@ -94,14 +94,14 @@ static int expand_entry(struct qcow2 *q, uint8_t *at, uint64_t uses, bool shines
     }
     if (err == 0 && host && count == uses && shines) {
         err = write_zeros(q, host);
-        qcow2_put64(at, raw & ~QCOW2_ZERO);
+        bytes_put_be64(at, raw & ~QCOW2_ZERO);
         return err;
     }
     for (uint64_t i = 0; err == 0 && host && i < uses; i++) {
         err = qcow2_free_list_add(&q->ready, qcow2_cluster_of(q, host), 1, QCOW2_FREE_OTHER);
     }
     if (err != 0 || !shines) {
-        qcow2_put64(at, 0);
+        bytes_put_be64(at, 0);
         return err;
     }
     err = qcow2_alloc_exact(q, 1, &host);
@@ -110,7 +110,7 @@ static int expand_entry(struct qcow2 *q, uint8_t *at, uint64_t uses, bool shines
     }
     if (err == 0) {
         err = write_zeros(q, host);
-        qcow2_put64(at, host | (uses == 1 ? QCOW2_COPIED : 0));
+        bytes_put_be64(at, host | (uses == 1 ? QCOW2_COPIED : 0));
     }
     return err;
 }
@@ -127,7 +127,7 @@ static int expand_table(struct qcow2 *q, uint64_t offset, bool shines)
         err = qcow2_pread(q, offset, table, q->cluster_size);
     }
     for (size_t at = 0; err == 0 && at < q->cluster_size; at += 8) {
-        uint64_t raw = qcow2_be64(table + at);
+        uint64_t raw = bytes_be64(table + at);
 
         if (!(raw & QCOW2_COMPRESSED) && (raw & QCOW2_ZERO)) {
             err = expand_entry(q, table + at, uses, shines);

@@ -22,6 +22,7 @@
 #define MAX_NAME             1023u
 #define MIN_GRANULARITY_BITS 9u
 #define MAX_GRANULARITY_BITS 31u
+#define MAX_BITMAP_BYTES     (UINT64_C(1) << 29) /* of one bitmap; QEMU's limit */
 #define MAX_TABLE_BYTES      (UINT64_C(1) << 27)
 
 /* The directory as it is in the image. */
@@ -77,14 +78,14 @@ static bool next_entry(const struct qcow2 *q, const struct directory *dir, size_
     }
     *e = (struct entry){
         .at = at,
-        .table_offset = qcow2_be64(b),
-        .table_size = qcow2_be32(b + 8),
-        .flags = qcow2_be32(b + 12),
+        .table_offset = bytes_be64(b),
+        .table_size = bytes_be32(b + 8),
+        .flags = bytes_be32(b + 12),
         .type = b[16],
         .granularity_bits = b[17],
-        .extra_size = qcow2_be32(b + 20),
+        .extra_size = bytes_be32(b + 20),
     };
-    name_size = qcow2_be16(b + 18);
+    name_size = bytes_be16(b + 18);
     size = ((uint64_t)ENTRY_SIZE + e->extra_size + name_size + 7) & ~UINT64_C(7);
     if (size > dir->size - at || name_size == 0 || name_size > MAX_NAME ||
         qcow2_within(q, e->table_offset) || e->table_offset >> 56 ||
@@ -177,10 +178,6 @@ static int load_bits(struct qcow2 *q, const struct entry *e, uint8_t *bits, uint
     uint64_t *table = NULL;
     int err;
 
-    /* A table of another size is of a disk of another size. */
-    if (e->table_size != qcow2_clusters(q, bytes)) {
-        return -EINVAL;
-    }
     err = qcow2_l1_read(q, e->table_offset, e->table_size, &table);
     for (uint32_t i = 0; err == 0 && i < e->table_size; i++) {
         uint64_t at = (uint64_t)i << q->cluster_bits, offset = table[i] & QCOW2_OFFSET_MASK;
@@ -204,7 +201,7 @@ static int set_in_use(struct qcow2 *q, struct directory *dir, const struct entry
     uint8_t *flags = dir->bytes + e->at + 12;
     int err;
 
-    qcow2_put32(flags, e->flags | FLAG_IN_USE);
+    bytes_put_be32(flags, e->flags | FLAG_IN_USE);
     err = qcow2_pwrite(q, QCOW2_OL_BITMAPS, q->header.bitmap_dir_offset + e->at + 12, flags, 4);
     return err == 0 ? block_flush(q->file) : err;
 }
@@ -227,6 +224,12 @@ int qcow2_bitmap_load(struct block_node *node, const char *name, struct block_bi
     }
     if (err == 0) {
         describe(q, &e, info);
+        /* A table of another size is of a disk of another size. */
+        err = info->bytes > MAX_BITMAP_BYTES                   ? -EFBIG
+              : e.table_size != qcow2_clusters(q, info->bytes) ? -EINVAL
+                                                               : 0;
+    }
+    if (err == 0) {
         *bits = calloc(1, info->bytes + 1);
         err = *bits ? load_bits(q, &e, *bits, info->bytes) : -ENOMEM;
     }
@@ -317,7 +320,7 @@ static int write_bits(struct qcow2 *q, const uint8_t *bits, uint64_t bytes, stru
         uint64_t at = (uint64_t)i << q->cluster_bits;
 
         err = write_cluster(q, bits + at, qcow2_min(bytes - at, q->cluster_size), &s->table[i]);
-        qcow2_put64(table + (size_t)i * 8, s->table[i]);
+        bytes_put_be64(table + (size_t)i * 8, s->table[i]);
     }
     if (err == 0 && s->table_size) {
         err = qcow2_alloc_bytes(q, (uint64_t)s->table_size * 8, &s->table_offset);
@@ -418,12 +421,12 @@ static int append_entry(struct directory *dir, const struct block_bitmap_info *i
     dir->bytes = more;
     b = more + dir->size;
     memset(b, 0, size);
-    qcow2_put64(b, s->table_offset);
-    qcow2_put32(b + 8, s->table_size);
-    qcow2_put32(b + 12, (info->in_use ? FLAG_IN_USE : 0) | (info->autoload ? FLAG_AUTO : 0));
+    bytes_put_be64(b, s->table_offset);
+    bytes_put_be32(b + 8, s->table_size);
+    bytes_put_be32(b + 12, (info->in_use ? FLAG_IN_USE : 0) | (info->autoload ? FLAG_AUTO : 0));
     b[16] = TYPE_DIRTY;
     b[17] = (uint8_t)__builtin_ctz(info->granularity);
-    qcow2_put16(b + 18, (uint16_t)name);
+    bytes_put_be16(b + 18, (uint16_t)name);
     memcpy(b + ENTRY_SIZE, info->name, name);
     dir->size += size;
     dir->count++;
@@ -443,7 +446,7 @@ static int check_info(struct qcow2 *q, const struct block_bitmap_info *info, cha
     if (!q->writable || name == 0 || name > MAX_NAME || info->granularity < 512 ||
         (info->granularity & (info->granularity - 1)) ||
         info->bytes != bytes_of(q, (unsigned)__builtin_ctz(info->granularity)) ||
-        qcow2_clusters(q, info->bytes) * 8 > MAX_TABLE_BYTES) {
+        info->bytes > MAX_BITMAP_BYTES) {
         snprintf(error, error_size, "qcow2: bitmap '%.200s': can't be stored in this image",
                  info->name);
         return q->writable ? -EINVAL : -EPERM;

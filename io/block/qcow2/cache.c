@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static unsigned hash_of(const struct qcow2_cache *cache, uint64_t offset)
 {
@@ -292,12 +293,27 @@ void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t siz
     }
 }
 
-void qcow2_cache_age(struct qcow2_cache *cache)
+static void age(struct qcow2_cache *cache)
 {
     while (cache->oldest && cache->oldest->age != cache->age) {
         forget(cache, cache->oldest);
     }
     cache->age++;
+}
+
+void qcow2_caches_age(struct qcow2 *q)
+{
+    struct timespec now;
+
+    if (!q->options->cache_clean_interval || ++q->lookups % 1024) {
+        return;
+    }
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+    if ((uint64_t)(now.tv_sec - q->aged) >= q->options->cache_clean_interval) {
+        q->aged = now.tv_sec;
+        age(&q->l2_cache);
+        age(&q->block_cache);
+    }
 }
 
 static int by_offset(const void *a, const void *b)

@@ -100,9 +100,9 @@ static void count_guest_cluster(struct check *c, const struct qcow2_entry *e)
 /* What stands where an entry leads nowhere. */
 static void harmless(const struct qcow2 *q, uint8_t *at)
 {
-    qcow2_put64(at, q->subs == 1 && q->header.version >= 3 ? QCOW2_ZERO : 0);
+    bytes_put_be64(at, q->subs == 1 && q->header.version >= 3 ? QCOW2_ZERO : 0);
     if (q->entry_size == 16) {
-        qcow2_put64(at + 8, UINT64_C(0xffffffff00000000));
+        bytes_put_be64(at + 8, UINT64_C(0xffffffff00000000));
     }
 }
 
@@ -110,7 +110,7 @@ static void harmless(const struct qcow2 *q, uint8_t *at)
 static int check_entry(struct check *c, uint8_t *at, uint64_t cluster, bool *changed)
 {
     struct qcow2 *q = c->q;
-    uint64_t raw = qcow2_be64(at), bitmap = q->entry_size == 16 ? qcow2_be64(at + 8) : 0;
+    uint64_t raw = bytes_be64(at), bitmap = q->entry_size == 16 ? bytes_be64(at + 8) : 0;
     struct qcow2_entry entry;
     bool bad = qcow2_entry_decode(q, raw, bitmap, cluster, &entry) != 0;
     int err = 0;
@@ -124,7 +124,7 @@ static int check_entry(struct check *c, uint8_t *at, uint64_t cluster, bool *cha
                           raw);
             corruption(c, (c->fix & BLOCK_CHECK_ERRORS) != 0);
             if (c->fix & BLOCK_CHECK_ERRORS) {
-                qcow2_put64(at, raw & ~QCOW2_COPIED);
+                bytes_put_be64(at, raw & ~QCOW2_COPIED);
                 *changed = true;
             }
         }
@@ -157,7 +157,7 @@ static int check_l2(struct check *c, uint64_t offset, uint64_t first, uint8_t *t
     for (uint64_t i = 0; err == 0 && i < UINT64_C(1) << q->l2_bits; i++) {
         uint8_t *at = table + i * q->entry_size;
 
-        if (qcow2_be64(at) || (q->entry_size == 16 && qcow2_be64(at + 8))) {
+        if (bytes_be64(at) || (q->entry_size == 16 && bytes_be64(at + 8))) {
             err = check_entry(c, at, first + i, &changed);
         }
     }
@@ -333,7 +333,9 @@ static int set_count(struct check *c, uint64_t cluster, uint64_t count)
     uint8_t *block;
     int err;
 
-    if (count > q->refcount_max || region >= q->reftable.count || !q->reftable.entries[region]) {
+    /* When all is written anew, a block may lie upon something else: it is left alone. */
+    if (c->rebuild || count > q->refcount_max || region >= q->reftable.count ||
+        !q->reftable.entries[region]) {
         c->rebuild = true;
         return 0;
     }
@@ -379,9 +381,6 @@ static int compare_region(struct check *c, uint64_t region, uint8_t *copy, uint6
     if (qcow2_cluster_of(q, offset) >= c->file_clusters) {
         offset = 0;
     }
-    if (!offset && qcow2_counts_next(c->counts, first) >= qcow2_min(first + n, c->file_clusters)) {
-        return 0;
-    }
     memset(copy, 0, q->cluster_size);
     if (offset) {
         bool dropped = false;
@@ -412,16 +411,30 @@ static int compare_region(struct check *c, uint64_t region, uint8_t *copy, uint6
     return err;
 }
 
+/* All regions that have a block, or need one. */
 static int compare(struct check *c)
 {
     struct qcow2 *q = c->q;
-    uint64_t regions = qcow2_max(q->reftable.count, (c->file_clusters >> q->block_bits) + 1);
-    uint64_t highest = 0;
+    uint64_t highest = 0, used = 0, r = 0;
     uint8_t *copy = malloc(q->cluster_size);
     int err = copy ? 0 : -ENOMEM;
 
-    for (uint64_t r = 0; err == 0 && r < regions; r++) {
-        err = compare_region(c, r, copy, &highest);
+    while (err == 0) {
+        uint64_t first = r << q->block_bits;
+
+        if (used < first || r == 0) {
+            used = qcow2_counts_next(c->counts, first, UINT64_MAX);
+        }
+        if (r >= q->reftable.count && used == UINT64_MAX) {
+            break;
+        }
+        if (used >> q->block_bits == r || (r < q->reftable.count && q->reftable.entries[r])) {
+            err = compare_region(c, r, copy, &highest);
+        } else if (r >= q->reftable.count) {
+            r = used >> q->block_bits;
+            continue;
+        }
+        r++;
     }
     free(copy);
     c->out->image_end_offset = (highest + 1) << q->cluster_bits;
@@ -451,14 +464,14 @@ static int check_l2_flags(struct check *c, uint64_t offset, uint8_t *table)
     int err = qcow2_pread(q, offset, table, q->cluster_size);
 
     for (size_t at = 0; err == 0 && !q->external && at < q->cluster_size; at += q->entry_size) {
-        uint64_t raw = qcow2_be64(table + at), right;
+        uint64_t raw = bytes_be64(table + at), right;
 
         if (raw && wrong_flag(c, raw, &right)) {
             qcow2_finding(c->out, "%s OFLAG_COPIED data cluster: l2_entry=%" PRIx64,
                           fix ? "Repairing" : "ERROR", raw);
             corruption(c, fix);
             if (fix) {
-                qcow2_put64(table + at, right);
+                bytes_put_be64(table + at, right);
                 changed = true;
             }
         }

@@ -103,7 +103,7 @@ static int decode_at(const struct qcow2 *q, const uint8_t *slice, uint64_t clust
 {
     const uint8_t *at = slice + (cluster & bits_mask(q->slice_bits)) * q->entry_size;
 
-    return qcow2_entry_decode(q, qcow2_be64(at), q->entry_size == 16 ? qcow2_be64(at + 8) : 0,
+    return qcow2_entry_decode(q, bytes_be64(at), q->entry_size == 16 ? bytes_be64(at + 8) : 0,
                               cluster, entry);
 }
 
@@ -151,9 +151,9 @@ int qcow2_entry_set(struct qcow2 *q, uint64_t cluster, const struct qcow2_entry 
         return -EIO; /* cannot be: qcow2_l2_prepare() was called */
     }
     at = slice + (cluster & bits_mask(q->slice_bits)) * q->entry_size;
-    qcow2_put64(at, entry->raw);
+    bytes_put_be64(at, entry->raw);
     if (q->entry_size == 16) {
-        qcow2_put64(at + 8, entry->bitmap);
+        bytes_put_be64(at + 8, entry->bitmap);
     }
     qcow2_cache_mark(&q->l2_cache, offset);
     return 0;
@@ -195,7 +195,7 @@ int qcow2_l1_grow(struct qcow2 *q, uint64_t entries)
     pthread_mutex_lock(&q->lock);
     for (uint32_t i = 0; i < q->l1.count; i++) {
         bigger.entries[i] = q->l1.entries[i];
-        qcow2_put64(bytes + (size_t)i * 8, q->l1.entries[i]);
+        bytes_put_be64(bytes + (size_t)i * 8, q->l1.entries[i]);
     }
     pthread_mutex_unlock(&q->lock);
     if (err == 0) {
@@ -404,8 +404,10 @@ int qcow2_extent_get(struct qcow2 *q, uint64_t offset, uint64_t size, struct qco
 {
     uint64_t at;
     uint8_t *slice;
-    int err = get_slice(q, qcow2_cluster_of(q, offset), &slice, &at, dropped);
+    int err;
 
+    qcow2_caches_age(q);
+    err = get_slice(q, qcow2_cluster_of(q, offset), &slice, &at, dropped);
     if (err == 0) {
         err = extent_in(q, slice, offset, size, extent);
         err = err == 0 ? 0 : -EINVAL;

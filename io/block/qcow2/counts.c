@@ -146,9 +146,11 @@ int qcow2_counts_add(struct qcow2_counts *counts, uint64_t cluster, uint64_t n)
     return err;
 }
 
-uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from)
+uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from, uint64_t end)
 {
-    while (from < counts->size) {
+    uint64_t last = qcow2_min(end, counts->size);
+
+    while (from < last) {
         const struct page *page = &counts->pages[from >> PAGE_BITS];
 
         if (!page->bytes) {
@@ -159,5 +161,5 @@ uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from)
             from++;
         }
     }
-    return counts->size;
+    return end;
 }

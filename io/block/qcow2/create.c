@@ -194,7 +194,7 @@ static int write_empty(struct block_node *file, struct qcow2_header *h)
     }
     memset(buffer, 0, cluster);
     for (uint64_t i = 0; i < to.blocks; i++) {
-        qcow2_put64(buffer + i * 8, (1 + to.table + i) * cluster);
+        bytes_put_be64(buffer + i * 8, (1 + to.table + i) * cluster);
     }
     if (err == 0) {
         err = block_pwrite(file, cluster, buffer, to.table * cluster, 0);
@@ -348,6 +348,34 @@ static int measure_data(struct block_node *from, uint64_t size, uint64_t cluster
     return 0;
 }
 
+/* What the bitmaps of a qcow2 image take when they are copied, each wholly allocated. */
+static int measure_bitmaps(struct block_node *from, uint64_t cluster, struct block_measure *measure)
+{
+    const struct qcow2 *q = from->state;
+    struct block_bitmap_info *list = NULL;
+    uint64_t directory = 0;
+    int count;
+
+    if (from->driver->measure != qcow2_measure || q->header.version < 3) {
+        return 0;
+    }
+    count = qcow2_bitmap_list(from, &list);
+    if (count < 0) {
+        return count;
+    }
+    measure->has_bitmaps = true;
+    for (int i = 0; i < count; i++) {
+        uint64_t bits = div_up(block_size(from), list[i].granularity);
+        uint64_t clusters = div_up(div_up(bits, 8), cluster);
+
+        measure->bitmaps += (clusters + div_up(clusters * 8, cluster)) * cluster;
+        directory += (24 + strlen(list[i].name) + 7) & ~UINT64_C(7);
+    }
+    measure->bitmaps += div_up(directory, cluster) * cluster;
+    free(list);
+    return 0;
+}
+
 int qcow2_measure(uint64_t size, struct block_node *from, const void *options,
                   struct block_measure *measure, char *error, size_t error_size)
 {
@@ -370,6 +398,9 @@ int qcow2_measure(uint64_t size, struct block_node *from, const void *options,
         err = qcow2_crypto_measure(o, &luks, error, error_size);
     }
     aligned = div_up(create.size, o->cluster_size) << bits;
+    if (err == 0 && from) {
+        err = measure_bitmaps(from, o->cluster_size, measure);
+    }
     if (err == 0 && from && !o->data_file) {
         err = measure_data(from, create.size, o->cluster_size, &data);
     }

@@ -80,7 +80,7 @@ static int option(struct block_node *node, const char *name, const char *value, 
 static int probe(const uint8_t *head, size_t size, const char *filename)
 {
     (void)filename;
-    return size >= 8 && qcow2_be32(head) == QCOW2_MAGIC && qcow2_be32(head + 4) >= 2 ? 100 : 0;
+    return size >= 8 && bytes_be32(head) == QCOW2_MAGIC && bytes_be32(head + 4) >= 2 ? 100 : 0;
 }
 
 static const struct block_child_rule children[] = {

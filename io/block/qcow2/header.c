@@ -7,7 +7,7 @@
  */
 #include "io/block/qcow2/header.h"
 
-#include "io/block/qcow2/endian.h"
+#include "io/block/bytes.h"
 #include "util/bits.h"
 
 #include <errno.h>
@@ -50,9 +50,9 @@ uint64_t qcow2_header_l1_entries(uint64_t size, unsigned cluster_bits, bool exte
 
 size_t qcow2_header_bytes(const uint8_t *head)
 {
-    uint32_t bits = qcow2_be32(head + 20);
+    uint32_t bits = bytes_be32(head + 20);
 
-    if (qcow2_be32(head) != QCOW2_MAGIC || bits < QCOW2_MIN_CLUSTER_BITS ||
+    if (bytes_be32(head) != QCOW2_MAGIC || bits < QCOW2_MIN_CLUSTER_BITS ||
         bits > QCOW2_MAX_CLUSTER_BITS) {
         return 0;
     }
@@ -110,10 +110,10 @@ static int parse_bitmaps(struct qcow2_header *h, const uint8_t *data, uint32_t s
     if (!(h->autoclear & QCOW2_AUTOCLEAR_BITMAPS)) {
         return 0; /* written by who does not know it: inconsistent, forgotten */
     }
-    h->bitmap_count = qcow2_be32(data);
-    h->bitmap_dir_size = qcow2_be64(data + 8);
-    h->bitmap_dir_offset = qcow2_be64(data + 16);
-    if (qcow2_be32(data + 4) != 0 || h->bitmap_count == 0 || h->bitmap_count > QCOW2_MAX_BITMAPS ||
+    h->bitmap_count = bytes_be32(data);
+    h->bitmap_dir_size = bytes_be64(data + 8);
+    h->bitmap_dir_offset = bytes_be64(data + 16);
+    if (bytes_be32(data + 4) != 0 || h->bitmap_count == 0 || h->bitmap_count > QCOW2_MAX_BITMAPS ||
         (h->bitmap_dir_offset & bits_mask(h->cluster_bits)) || h->bitmap_dir_offset == 0 ||
         h->bitmap_dir_offset >> 56 || h->bitmap_dir_size == 0 ||
         h->bitmap_dir_size > QCOW2_MAX_BITMAP_DIR_BYTES) {
@@ -129,8 +129,8 @@ static int parse_crypto(struct qcow2_header *h, const uint8_t *data, uint32_t si
     if (size != 16 || h->crypt != QCOW2_CRYPT_LUKS) {
         return refuse(error, error_size, -EINVAL, "encryption header pointer is invalid");
     }
-    h->luks_offset = qcow2_be64(data);
-    h->luks_size = qcow2_be64(data + 8);
+    h->luks_offset = bytes_be64(data);
+    h->luks_size = bytes_be64(data + 8);
     if ((h->luks_offset & bits_mask(h->cluster_bits)) || h->luks_offset == 0 ||
         h->luks_offset >> 56 || h->luks_size > (UINT64_C(1) << 30)) {
         return refuse(error, error_size, -EINVAL, "encryption header pointer is invalid");
@@ -188,7 +188,7 @@ static int parse_extensions(struct qcow2_header *h, const uint8_t *bytes, size_t
     int err = 0;
 
     while (err == 0 && end - at >= 8) {
-        uint32_t type = qcow2_be32(bytes + at), size = qcow2_be32(bytes + at + 4);
+        uint32_t type = bytes_be32(bytes + at), size = bytes_be32(bytes + at + 4);
 
         if (type == EXT_END) {
             break;
@@ -272,11 +272,11 @@ static int check_fields(const struct qcow2_header *h, char *error, size_t error_
 static int parse_v3(struct qcow2_header *h, const uint8_t *b, size_t size, char *error,
                     size_t error_size)
 {
-    h->incompatible = qcow2_be64(b + 72);
-    h->compatible = qcow2_be64(b + 80);
-    h->autoclear = qcow2_be64(b + 88);
-    h->refcount_order = qcow2_be32(b + 96);
-    h->header_length = qcow2_be32(b + 100);
+    h->incompatible = bytes_be64(b + 72);
+    h->compatible = bytes_be64(b + 80);
+    h->autoclear = bytes_be64(b + 88);
+    h->refcount_order = bytes_be32(b + 96);
+    h->header_length = bytes_be32(b + 100);
     if (h->header_length < QCOW2_HEADER_SIZE_V3 || h->header_length > size ||
         h->header_length % 8) {
         return refuse(error, error_size, -EINVAL, "header length is invalid");
@@ -298,20 +298,20 @@ static int parse_v3(struct qcow2_header *h, const uint8_t *b, size_t size, char 
 static int parse_all(struct qcow2_header *h, const uint8_t *b, size_t size, char *error,
                      size_t error_size)
 {
-    uint64_t backing_offset = qcow2_be64(b + 8);
-    uint32_t backing_size = qcow2_be32(b + 16);
+    uint64_t backing_offset = bytes_be64(b + 8);
+    uint32_t backing_size = bytes_be32(b + 16);
     int err;
 
-    h->version = qcow2_be32(b + 4);
-    h->cluster_bits = qcow2_be32(b + 20);
-    h->size = qcow2_be64(b + 24);
-    h->crypt = qcow2_be32(b + 32);
-    h->l1_size = qcow2_be32(b + 36);
-    h->l1_offset = qcow2_be64(b + 40);
-    h->reftable_offset = qcow2_be64(b + 48);
-    h->reftable_clusters = qcow2_be32(b + 56);
-    h->snapshot_count = qcow2_be32(b + 60);
-    h->snapshots_offset = qcow2_be64(b + 64);
+    h->version = bytes_be32(b + 4);
+    h->cluster_bits = bytes_be32(b + 20);
+    h->size = bytes_be64(b + 24);
+    h->crypt = bytes_be32(b + 32);
+    h->l1_size = bytes_be32(b + 36);
+    h->l1_offset = bytes_be64(b + 40);
+    h->reftable_offset = bytes_be64(b + 48);
+    h->reftable_clusters = bytes_be32(b + 56);
+    h->snapshot_count = bytes_be32(b + 60);
+    h->snapshots_offset = bytes_be64(b + 64);
     h->refcount_order = 4;
     h->header_length = QCOW2_HEADER_SIZE_V2;
     if (h->version < 2 || h->version > 3) {
@@ -350,7 +350,7 @@ int qcow2_header_parse(struct qcow2_header *header, const uint8_t *bytes, size_t
     int err;
 
     memset(header, 0, sizeof(*header));
-    if (size < QCOW2_HEADER_SIZE_V2 || qcow2_be32(bytes) != QCOW2_MAGIC) {
+    if (size < QCOW2_HEADER_SIZE_V2 || bytes_be32(bytes) != QCOW2_MAGIC) {
         return refuse(error, error_size, -EINVAL, "image is not in qcow2 format");
     }
     if (need == 0 || size < need) {
@@ -379,8 +379,8 @@ static void put_extension(struct writer *w, uint32_t type, const void *data, uin
         w->full = true;
         return;
     }
-    qcow2_put32(w->at, type);
-    qcow2_put32(w->at + 4, size);
+    bytes_put_be32(w->at, type);
+    bytes_put_be32(w->at + 4, size);
     if (size) {
         memcpy(w->at + 8, data, size);
     }
@@ -414,8 +414,8 @@ static void put_extensions(struct writer *w, const struct qcow2_header *h)
         put_extension(w, EXT_DATA_FILE, h->data_file, (uint32_t)strlen(h->data_file));
     }
     if (h->luks_offset) {
-        qcow2_put64(data, h->luks_offset);
-        qcow2_put64(data + 8, h->luks_size);
+        bytes_put_be64(data, h->luks_offset);
+        bytes_put_be64(data + 8, h->luks_size);
         put_extension(w, EXT_CRYPTO, data, 16);
     }
     if (h->version >= 3) {
@@ -429,10 +429,10 @@ static void put_extensions(struct writer *w, const struct qcow2_header *h)
         }
     }
     if (h->has_bitmaps) {
-        qcow2_put32(data, h->bitmap_count);
-        qcow2_put32(data + 4, 0);
-        qcow2_put64(data + 8, h->bitmap_dir_size);
-        qcow2_put64(data + 16, h->bitmap_dir_offset);
+        bytes_put_be32(data, h->bitmap_count);
+        bytes_put_be32(data + 4, 0);
+        bytes_put_be64(data + 8, h->bitmap_dir_size);
+        bytes_put_be64(data + 16, h->bitmap_dir_offset);
         put_extension(w, EXT_BITMAPS, data, 24);
     }
     for (const struct qcow2_unknown *ext = h->unknown; ext; ext = ext->next) {
@@ -452,23 +452,23 @@ int qcow2_header_write(const struct qcow2_header *h, uint8_t *b)
     if (length > cluster_size) {
         return -ENOSPC;
     }
-    qcow2_put32(b, QCOW2_MAGIC);
-    qcow2_put32(b + 4, h->version);
-    qcow2_put32(b + 20, h->cluster_bits);
-    qcow2_put64(b + 24, h->size);
-    qcow2_put32(b + 32, h->crypt);
-    qcow2_put32(b + 36, h->l1_size);
-    qcow2_put64(b + 40, h->l1_offset);
-    qcow2_put64(b + 48, h->reftable_offset);
-    qcow2_put32(b + 56, h->reftable_clusters);
-    qcow2_put32(b + 60, h->snapshot_count);
-    qcow2_put64(b + 64, h->snapshots_offset);
+    bytes_put_be32(b, QCOW2_MAGIC);
+    bytes_put_be32(b + 4, h->version);
+    bytes_put_be32(b + 20, h->cluster_bits);
+    bytes_put_be64(b + 24, h->size);
+    bytes_put_be32(b + 32, h->crypt);
+    bytes_put_be32(b + 36, h->l1_size);
+    bytes_put_be64(b + 40, h->l1_offset);
+    bytes_put_be64(b + 48, h->reftable_offset);
+    bytes_put_be32(b + 56, h->reftable_clusters);
+    bytes_put_be32(b + 60, h->snapshot_count);
+    bytes_put_be64(b + 64, h->snapshots_offset);
     if (h->version >= 3) {
-        qcow2_put64(b + 72, h->incompatible);
-        qcow2_put64(b + 80, h->compatible);
-        qcow2_put64(b + 88, h->autoclear);
-        qcow2_put32(b + 96, h->refcount_order);
-        qcow2_put32(b + 100, (uint32_t)length);
+        bytes_put_be64(b + 72, h->incompatible);
+        bytes_put_be64(b + 80, h->compatible);
+        bytes_put_be64(b + 88, h->autoclear);
+        bytes_put_be32(b + 96, h->refcount_order);
+        bytes_put_be32(b + 100, (uint32_t)length);
         b[104] = (uint8_t)h->compression;
         if (h->tail_size) {
             memcpy(b + QCOW2_HEADER_SIZE_NOW, h->tail, h->tail_size);
@@ -480,8 +480,8 @@ int qcow2_header_write(const struct qcow2_header *h, uint8_t *b)
         return -ENOSPC;
     }
     if (backing_size) {
-        qcow2_put64(b + 8, (uint64_t)(w.at - b));
-        qcow2_put32(b + 16, (uint32_t)backing_size);
+        bytes_put_be64(b + 8, (uint64_t)(w.at - b));
+        bytes_put_be32(b + 16, (uint32_t)backing_size);
         memcpy(w.at, h->backing, backing_size);
     }
     return 0;

@@ -59,7 +59,7 @@ struct json_t *qcow2_info_specific(struct block_node *node)
     struct qcow2 *q = node->state;
     const struct qcow2_header *h = &q->header;
     json_t *data = json_pack("{s:s, s:I, s:s}", "compat", h->version < 3 ? "0.10" : "1.1",
-                             "refcount-bits", (json_int_t)(1u << h->refcount_order),
+                             "refcount-bits", (json_int_t)1 << h->refcount_order,
                              "compression-type", qcow2_compression_names[h->compression]);
 
     if (h->version >= 3) {

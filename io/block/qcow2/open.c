@@ -90,7 +90,7 @@ int qcow2_l1_read(struct qcow2 *q, uint64_t offset, uint32_t count, uint64_t **e
         return err;
     }
     for (uint32_t i = 0; i < count; i++) {
-        table[i] = qcow2_be64((const uint8_t *)&table[i]);
+        table[i] = bytes_be64((const uint8_t *)&table[i]);
     }
     *entries = table;
     return 0;
@@ -397,38 +397,44 @@ void qcow2_close(struct block_node *node)
     destroy_locks(q);
 }
 
+/* Without its image. */
+static void free_own(struct qcow2 *q)
+{
+    free(q->own_options);
+    free(q->node);
+    free(q);
+}
+
 struct qcow2 *qcow2_new(struct block_node *file, struct block_node *data, char *error,
                         size_t error_size)
 {
     struct qcow2 *q = calloc(1, sizeof(*q));
-    struct qcow2_options *options = calloc(1, sizeof(*options));
-    struct block_node *node = calloc(1, sizeof(*node));
-    int err = q && options && node ? 0 : -ENOMEM;
 
-    if (err == 0) {
-        node->filename = file->filename;
-        node->state = q;
-        options->overlap_check = 2;
-        options->pass_discard_snapshot = true;
-        q->node = node;
-        q->options = q->own_options = options;
-        q->file = q->data = file;
-        q->writable = true;
-        init_locks(q);
-        err = load(q, error, error_size);
-        if (err != 0) {
-            forget_image(q);
-            destroy_locks(q);
-        }
+    if (!q) {
+        return NULL;
     }
-    if (err != 0) {
-        free(q);
-        free(options);
-        free(node);
+    q->own_options = calloc(1, sizeof(*q->own_options));
+    q->node = calloc(1, sizeof(*q->node));
+    if (!q->own_options || !q->node) {
+        free_own(q);
+        return NULL;
+    }
+    q->node->filename = file->filename;
+    q->node->state = q;
+    q->own_options->overlap_check = 2;
+    q->own_options->pass_discard_snapshot = true;
+    q->options = q->own_options;
+    q->file = q->data = file;
+    q->writable = true;
+    init_locks(q);
+    if (load(q, error, error_size) != 0) {
+        forget_image(q);
+        destroy_locks(q);
+        free_own(q);
         return NULL;
     }
     q->data = q->external && data ? data : file;
-    node->size = q->header.size;
+    q->node->size = q->header.size;
     return q;
 }
 
@@ -438,9 +444,7 @@ int qcow2_delete(struct qcow2 *q)
 
     forget_image(q);
     destroy_locks(q);
-    free(q->own_options);
-    free(q->node);
-    free(q);
+    free_own(q);
     return err;
 }
 

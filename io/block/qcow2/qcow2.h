@@ -25,7 +25,7 @@
 #define TINAMOU_IO_BLOCK_QCOW2_QCOW2_H
 
 #include "io/block/driver.h"
-#include "io/block/qcow2/endian.h"
+#include "io/block/bytes.h"
 #include "io/block/qcow2/header.h"
 
 #include <pthread.h>
@@ -99,8 +99,9 @@ int qcow2_cache_new(struct qcow2_cache *cache, uint64_t offset, uint8_t **data);
 void qcow2_cache_mark(struct qcow2_cache *cache, uint64_t offset);
 /* lock held: forgets [offset, offset + size), changes included. May drop the lock. */
 void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t size);
-/* lock held: forgets all that is clean and was not used since the last call. */
-void qcow2_cache_age(struct qcow2_cache *cache);
+/* lock held: now and then, when cache-clean-interval has gone by, forgets all that is clean and was
+ * not used since the last time. Called with requests, so an idle node keeps what it has. */
+void qcow2_caches_age(struct qcow2 *q);
 
 /* For sync.c, which writes them. */
 struct qcow2_slot {
@@ -198,9 +199,8 @@ struct qcow2 {
     uint64_t refcount_max;
     bool external; /* there is a data file */
     bool data_raw;
-    bool lazy;     /* reference counts are lazy */
-    bool writable; /* the node is, and nothing speaks against it */
-    bool show_snapshot;
+    bool lazy;           /* reference counts are lazy */
+    bool writable;       /* the node is, and nothing speaks against it */
     bool active;         /* between activate and inactivate */
     _Atomic bool broken; /* found corrupt while running: no more writes */
     const struct qcow2_options *options;
@@ -218,6 +218,8 @@ struct qcow2 {
     struct qcow2_claim *spare_claims; /* of forward() */
     bool quiesced;
     struct qcow2_table l1, reftable;
+    int64_t aged; /* CLOCK_MONOTONIC seconds of the last qcow2_cache_age() */
+    unsigned lookups;
     struct qcow2_cache l2_cache, block_cache;
     struct qcow2_free_list frees;
     struct qcow2_owners owners;
@@ -514,8 +516,8 @@ uint64_t qcow2_counts_get(const struct qcow2_counts *counts, uint64_t cluster);
 int qcow2_counts_add(struct qcow2_counts *counts, uint64_t cluster, uint64_t n);
 uint64_t qcow2_counts_size(const struct qcow2_counts *counts);
 int qcow2_counts_resize(struct qcow2_counts *counts, uint64_t clusters);
-/* The first cluster from `from` on that has a count other than zero; size() if none. */
-uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from);
+/* The first cluster in [from, end) that has a count other than zero; end if none. */
+uint64_t qcow2_counts_next(const struct qcow2_counts *counts, uint64_t from, uint64_t end);
 
 int qcow2_check(struct block_node *node, unsigned fix, struct block_check *check);
 int qcow2_check_image(struct qcow2 *q, unsigned fix, struct block_check *check);

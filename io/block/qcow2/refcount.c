@@ -25,11 +25,11 @@ uint64_t qcow2_count_get(const uint8_t *block, uint64_t index, unsigned order)
     case 3:
         return block[index];
     case 4:
-        return qcow2_be16(block + index * 2);
+        return bytes_be16(block + index * 2);
     case 5:
-        return qcow2_be32(block + index * 4);
+        return bytes_be32(block + index * 4);
     default:
-        return qcow2_be64(block + index * 8);
+        return bytes_be64(block + index * 8);
     }
 }
 
@@ -50,13 +50,13 @@ void qcow2_count_set(uint8_t *block, uint64_t index, unsigned order, uint64_t co
         block[index] = (uint8_t)count;
         break;
     case 4:
-        qcow2_put16(block + index * 2, (uint16_t)count);
+        bytes_put_be16(block + index * 2, (uint16_t)count);
         break;
     case 5:
-        qcow2_put32(block + index * 4, (uint32_t)count);
+        bytes_put_be32(block + index * 4, (uint32_t)count);
         break;
     default:
-        qcow2_put64(block + index * 8, count);
+        bytes_put_be64(block + index * 8, count);
         break;
     }
 }
@@ -307,7 +307,7 @@ static int growth_write(struct qcow2 *q, const struct growth *g)
     }
     if (err == 0) {
         for (uint64_t i = 0; i < g->entries; i++) {
-            qcow2_put64(buffer + i * 8, g->table[i]);
+            bytes_put_be64(buffer + i * 8, g->table[i]);
         }
         err = qcow2_pwrite(q, 0, (g->start + g->blocks) << q->cluster_bits, buffer, bytes);
     }

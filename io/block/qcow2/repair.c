@@ -25,7 +25,7 @@ static bool region_used(const struct qcow2_counts *counts, const struct plan *p,
 {
     uint64_t end = (region + 1) << p->block_bits;
 
-    return qcow2_counts_next(counts, region << p->block_bits) < end;
+    return qcow2_counts_next(counts, region << p->block_bits, end) < end;
 }
 
 /* Where everything goes; `counts` gets the new areas. */
@@ -65,8 +65,8 @@ static int fill_block(const struct qcow2_counts *counts, const struct plan *p, u
     uint64_t first = region << p->block_bits, end = first + (UINT64_C(1) << p->block_bits);
     uint64_t most = p->order == 6 ? INT64_MAX : bits_mask(1u << p->order);
 
-    for (uint64_t c = qcow2_counts_next(counts, first); c < end && c < qcow2_counts_size(counts);
-         c = qcow2_counts_next(counts, c + 1)) {
+    for (uint64_t c = qcow2_counts_next(counts, first, end); c < end;
+         c = qcow2_counts_next(counts, c + 1, end)) {
         if (qcow2_counts_get(counts, c) > most) {
             return -ERANGE;
         }
@@ -95,7 +95,7 @@ static int write_plan(struct qcow2 *q, const struct qcow2_counts *counts, struct
     }
     if (err == 0) {
         for (uint64_t i = 0; i < p->entries; i++) {
-            qcow2_put64(buffer + i * 8, p->table[i]);
+            bytes_put_be64(buffer + i * 8, p->table[i]);
         }
         err = qcow2_pwrite(q, 0, p->start << q->cluster_bits, buffer, bytes);
     }

@@ -48,16 +48,16 @@ static int load_one(struct qcow2 *q, uint64_t offset, struct qcow2_snapshot *s, 
     if (err != 0) {
         return err;
     }
-    id_size = qcow2_be16(head + 12);
-    name_size = qcow2_be16(head + 14);
-    extra_size = qcow2_be32(head + 36);
+    id_size = bytes_be16(head + 12);
+    name_size = bytes_be16(head + 14);
+    extra_size = bytes_be32(head + 36);
     *s = (struct qcow2_snapshot){
-        .l1_offset = qcow2_be64(head),
-        .l1_size = qcow2_be32(head + 8),
-        .date_sec = qcow2_be32(head + 16),
-        .date_nsec = qcow2_be32(head + 20),
-        .vm_clock_nsec = qcow2_be64(head + 24),
-        .vm_state_size = qcow2_be32(head + 32),
+        .l1_offset = bytes_be64(head),
+        .l1_size = bytes_be32(head + 8),
+        .date_sec = bytes_be32(head + 16),
+        .date_nsec = bytes_be32(head + 20),
+        .vm_clock_nsec = bytes_be64(head + 24),
+        .vm_state_size = bytes_be32(head + 32),
         .disk_size = q->header.size,
         .icount = UINT64_MAX,
     };
@@ -79,13 +79,13 @@ static int load_one(struct qcow2 *q, uint64_t offset, struct qcow2_snapshot *s, 
         err = qcow2_pread(q, offset + ENTRY_SIZE + extra_size + id_size, s->name, name_size);
     }
     if (extra_size >= 8) {
-        s->vm_state_size = qcow2_be64(extra);
+        s->vm_state_size = bytes_be64(extra);
     }
     if (extra_size >= 16) {
-        s->disk_size = qcow2_be64(extra + 8);
+        s->disk_size = bytes_be64(extra + 8);
     }
     if (extra_size >= 24) {
-        s->icount = qcow2_be64(extra + 16);
+        s->icount = bytes_be64(extra + 16);
     }
     if (err == 0 && extra_size > KNOWN_EXTRA) {
         s->extra_size = extra_size - KNOWN_EXTRA;
@@ -143,18 +143,18 @@ static void put_entry(const struct qcow2_snapshot *s, uint8_t *to)
 {
     size_t id = strlen(s->id), name = strlen(s->name);
 
-    qcow2_put64(to, s->l1_offset);
-    qcow2_put32(to + 8, s->l1_size);
-    qcow2_put16(to + 12, (uint16_t)id);
-    qcow2_put16(to + 14, (uint16_t)name);
-    qcow2_put32(to + 16, s->date_sec);
-    qcow2_put32(to + 20, s->date_nsec);
-    qcow2_put64(to + 24, s->vm_clock_nsec);
-    qcow2_put32(to + 32, s->vm_state_size > UINT32_MAX ? 0 : (uint32_t)s->vm_state_size);
-    qcow2_put32(to + 36, KNOWN_EXTRA + s->extra_size);
-    qcow2_put64(to + 40, s->vm_state_size);
-    qcow2_put64(to + 48, s->disk_size);
-    qcow2_put64(to + 56, s->icount);
+    bytes_put_be64(to, s->l1_offset);
+    bytes_put_be32(to + 8, s->l1_size);
+    bytes_put_be16(to + 12, (uint16_t)id);
+    bytes_put_be16(to + 14, (uint16_t)name);
+    bytes_put_be32(to + 16, s->date_sec);
+    bytes_put_be32(to + 20, s->date_nsec);
+    bytes_put_be64(to + 24, s->vm_clock_nsec);
+    bytes_put_be32(to + 32, s->vm_state_size > UINT32_MAX ? 0 : (uint32_t)s->vm_state_size);
+    bytes_put_be32(to + 36, KNOWN_EXTRA + s->extra_size);
+    bytes_put_be64(to + 40, s->vm_state_size);
+    bytes_put_be64(to + 48, s->disk_size);
+    bytes_put_be64(to + 56, s->icount);
     to += ENTRY_SIZE + KNOWN_EXTRA;
     if (s->extra_size) {
         memcpy(to, s->extra, s->extra_size);
@@ -274,7 +274,7 @@ static int update_slice(struct qcow2 *q, uint64_t offset, uint8_t *slice, int de
     }
     pthread_mutex_unlock(&q->lock);
     for (size_t at = 0; err == 0 && at < q->slice_size; at += q->entry_size) {
-        uint64_t raw = qcow2_be64(slice + at), wanted = raw;
+        uint64_t raw = bytes_be64(slice + at), wanted = raw;
 
         if (raw == 0) {
             continue;
@@ -284,7 +284,7 @@ static int update_slice(struct qcow2 *q, uint64_t offset, uint8_t *slice, int de
             err = right_flag(q, raw, &wanted);
         }
         if (wanted != raw) {
-            qcow2_put64(slice + at, wanted);
+            bytes_put_be64(slice + at, wanted);
             changed = true;
         }
     }
@@ -446,7 +446,7 @@ static int write_l1(struct qcow2 *q, const uint64_t *l1, uint32_t count, uint64_
 
     if (err == 0) {
         for (uint32_t i = 0; i < count; i++) {
-            qcow2_put64(table + (size_t)i * 8, l1[i]);
+            bytes_put_be64(table + (size_t)i * 8, l1[i]);
         }
         err = qcow2_pwrite(q, 0, *offset, table, bytes);
         if (err != 0) {

@@ -107,7 +107,7 @@ static int take_table(struct qcow2_table *table, struct taken_table *taken)
         return -ENOMEM;
     }
     for (uint32_t i = taken->first; i < taken->end; i++) {
-        qcow2_put64(taken->copy + (size_t)(i - taken->first) * 8, table->entries[i]);
+        bytes_put_be64(taken->copy + (size_t)(i - taken->first) * 8, table->entries[i]);
     }
     table->dirty_first = table->dirty_end = 0;
     return 0;
