@@ -20,9 +20,9 @@ RAM = 512 << 20
 TIMEOUT = 900
 # name, what work.c is to do, its amount at scale 1
 WORK = [('system calls', 'syscalls', 20_000_000), ('fork, exec and wait', 'fork', 10_000),
-        ('pipe round trips', 'pipe', 500_000), ('1 MiB strides', 'stride', 200_000),
+        ('pipe round trips', 'pipe', 200_000), ('1 MiB strides', 'stride', 500_000),
         ('random pages', 'pages', 40_000_000)]
-NET = [('TCP guest to host', 'send', 2560), ('TCP host to guest', 'receive', 2560),
+NET = [('TCP guest to host', 'send', 1280), ('TCP host to guest', 'receive', 2560),
        ('TCP round trips', 'echo', 50_000)]
 DISK = [('disk copy, direct', 'copy {} direct'), ('disk copy, cached', 'copy {} cached'),
         ('disk 4 KiB reads', 'reads {} {}')]
@@ -145,7 +145,7 @@ def pair_commands(scale, only):
                      ' >/bench/pair', 'chmod +x /bench/pair',
                      f'/bench/work row {key(PAIR[0])} /bench/pair']
     if only(PAIR[1]):
-        commands += [f'/bench/work row {key(PAIR[1])} /bench/work pipe {amount(500_000, scale)}']
+        commands += [f'/bench/work row {key(PAIR[1])} /bench/work pipe {amount(200_000, scale)}']
     return commands
 
 
