@@ -134,6 +134,8 @@ static int shell(const char *options)
         signal(SIGTTOU, SIG_DFL);
         signal(SIGINT, SIG_DFL); /* whoever runs the tests in the background has it ignored */
         signal(SIGQUIT, SIG_DFL);
+        signal(SIGHUP, SIG_DFL);
+        signal(SIGTERM, SIG_DFL);
         _exit(child(options));
     }
     if (write(reports[1], &pid, sizeof(pid)) != sizeof(pid)) {
