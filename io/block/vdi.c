@@ -226,7 +226,7 @@ static int vdi_check(struct block_node *node, unsigned fix, struct block_check *
     if (fix) {
         return -ENOTSUP;
     }
-    seen = calloc(1, vdi->used + 1);
+    seen = calloc(1, (size_t)vdi->blocks + 1); /* a quarter of what the table takes */
     if (!seen) {
         return -ENOMEM;
     }
@@ -246,8 +246,9 @@ static int vdi_check(struct block_node *node, unsigned fix, struct block_check *
             if (check->report) {
                 check->report(check->opaque, line);
             }
+        } else {
+            seen[vdi->table[i]] = 1;
         }
-        seen[vdi->table[i]] = 1;
     }
     check->image_end_offset = vdi->data_offset + (uint64_t)vdi->used * BLOCK_SIZE;
     free(seen);
