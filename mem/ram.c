@@ -20,6 +20,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/sysinfo.h>
 #include <unistd.h>
 
 #ifndef MADV_POPULATE_READ
@@ -182,6 +183,15 @@ static void ram_free(struct mem_ram *ram)
     free(ram);
 }
 
+/* A memfd may be larger than all there is, and then its user is killed some time later. */
+static uint64_t host_memory(void)
+{
+    struct sysinfo info;
+
+    return sysinfo(&info) < 0 ? UINT64_MAX
+                              : ((uint64_t)info.totalram + info.totalswap) * info.mem_unit;
+}
+
 int mem_ram_create(struct mem_ram **out, const struct mem_ram_config *config, char *error,
                    size_t error_size)
 {
@@ -193,6 +203,11 @@ int mem_ram_create(struct mem_ram **out, const struct mem_ram_config *config, ch
     if (!config->size || config->size > INT64_MAX || config->offset > INT64_MAX - config->size) {
         return fail(&o, EINVAL, "size %llu at offset %llu", (unsigned long long)config->size,
                     (unsigned long long)config->offset);
+    }
+    if (!config->path && config->size > host_memory()) {
+        return fail(&o, ENOMEM, "%llu MiB are more than the host's memory and swap, %llu MiB",
+                    (unsigned long long)(config->size >> 20),
+                    (unsigned long long)(host_memory() >> 20));
     }
     struct mem_ram *ram = calloc(1, sizeof(*ram));
     char *name = strdup(config->name);

@@ -51,7 +51,8 @@ struct mem_ram {
 
 /*
  * Makes a block with one reference, zero-filled or with the file's content. A file that is shorter
- * than offset + size is lengthened, unless readonly (then -EINVAL). On error returns -errno and one
+ * than offset + size is lengthened, unless readonly (then -EINVAL). A block without a file that the
+ * host has not enough memory and swap for is -ENOMEM. On error returns -errno and one
  * line in error[] that names what was asked and what failed. Any thread; not in a signal handler.
  */
 int mem_ram_create(struct mem_ram **ram, const struct mem_ram_config *config, char *error,

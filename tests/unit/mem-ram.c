@@ -82,6 +82,9 @@ static void check_blocks(void)
     tap_ok(!make((struct mem_ram_config){.name = "big", .size = UINT64_MAX}) &&
                strstr(error, "memory 'big': size"),
            "so is one beyond 2^63");
+    tap_ok(!make((struct mem_ram_config){.name = "more", .size = UINT64_C(1) << 50}) &&
+               strstr(error, "more than the host's memory"),
+           "more than the host has is refused: %s", error);
     ram = make((struct mem_ram_config){
         .name = "huge", .size = 2 << 20, .shared = true, .huge = true, .prealloc = true});
     tap_ok(ram ? ram->page_size > MEM_PAGE_SIZE : strstr(error, "memory 'huge': ") != NULL,
