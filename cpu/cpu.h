@@ -40,7 +40,6 @@ enum cpu_exit {
                             interrupts are enabled; pc: next instruction */
     CPU_EXIT_HALT,       /* wait for an interrupt; pc: next instruction */
     CPU_EXIT_PAUSE,      /* system emulation: the guest spins; pc: next instruction */
-    CPU_EXIT_TRAP,       /* system emulation: a helper has taken a trap; pc: of its handler */
     CPU_EXIT_COUNT
 };
 

@@ -98,8 +98,7 @@ static inline struct tcg_system_cpu *tcg_system_cpu(const struct cpu *cpu)
 }
 
 /* tlb.c */
-/* 0 or -ENOMEM. */
-int tcg_tlb_init(struct tcg_system_cpu *s);
+void tcg_tlb_init(struct tcg_system_cpu *s);
 void tcg_tlb_free(struct tcg_system_cpu *s);
 /* Makes the spaces of the vCPU's present state the current ones. By its thread. */
 void tcg_tlb_select(struct cpu *cpu);

@@ -74,12 +74,11 @@ static void clear_code(struct tcg_code_space *space)
     memset(&space->large, 0, sizeof(space->large));
 }
 
-int tcg_tlb_init(struct tcg_system_cpu *s)
+void tcg_tlb_init(struct tcg_system_cpu *s)
 {
     lock_init(&s->lock);
     s->data_now = NULL;
     s->code_now = NULL;
-    return 0;
 }
 
 void tcg_tlb_free(struct tcg_system_cpu *s)
@@ -420,7 +419,7 @@ void tcg_tlb_protect(const uint8_t *page)
         for (unsigned i = 0; i < TCG_SPACES; i++) {
             struct tcg_space *space = &s->data[i];
 
-            if (!space->used) {
+            if (!space->tlb) {
                 continue;
             }
             for (uint64_t n = 0; n < table_size(space->mask) / sizeof(*space->tlb); n++) {
