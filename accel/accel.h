@@ -46,6 +46,10 @@ struct accel_system_config {
     /* Called on the vCPU's thread, without locks; the vCPU does not run on before it was paused and
      * resumed, or reset. */
     void (*event)(enum accel_event event, struct cpu *cpu);
+    /* The machine lock, which is recursive: deferred writes are delivered to devices under it.
+     * NULL: none are deferred. */
+    void (*lock)(void);
+    void (*unlock)(void);
 };
 
 /* An accelerator as the system emulator sees it. */
