@@ -1,5 +1,7 @@
 # x86 vCPUs: registers, models, page walk.
 src-x86 += target/x86/model.c
+src-x86 += target/x86/model-parse.c
+src-x86 += target/x86/model-table.c
 src-x86 += target/x86/features.c
 src-x86 += target/x86/cpuid.c
 src-x86 += target/x86/cpuid-cache.c

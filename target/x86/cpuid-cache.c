@@ -7,11 +7,11 @@
 
 #include <string.h>
 
-enum { INCLUSIVE = 1, COMPLEX = 2, LOCAL = 4, LINE = 64 };
+enum { SELF = 1, INCLUSIVE = 2, COMPLEX = 4, LOCAL = 8, LINE = 64 };
 
 struct cache {
     uint32_t kib;
-    uint8_t ways, flags;
+    uint16_t ways, flags;
 };
 
 /* In the order of leaf 4. */
@@ -41,7 +41,7 @@ static void describe(const struct cache *c, unsigned which, const struct x86_top
 {
     uint32_t sets = c->kib * 1024 / LINE / c->ways;
 
-    leaf->eax = type_of[which] | (uint32_t)level_of[which] << 5 | 1u << 8 |
+    leaf->eax = type_of[which] | (uint32_t)level_of[which] << 5 | (c->flags & SELF ? 1u << 8 : 0) |
                 (sharers(t, level_of[which]) - 1) << 14;
     leaf->ebx = (LINE - 1) | (uint32_t)(c->ways - 1) << 22;
     leaf->ecx = sets - 1;

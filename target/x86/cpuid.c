@@ -367,7 +367,9 @@ static bool fill_hypervisor(const struct x86_model *m, const struct x86_topology
 static bool fill_x0(const struct x86_model *m, const struct x86_topology *t, struct x86_leaf *l)
 {
     l->eax = m->xlevel;
-    put_vendor(m, l);
+    if (is_amd(m)) {
+        put_vendor(m, l);
+    }
     return true;
 }
 

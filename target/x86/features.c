@@ -59,6 +59,16 @@ const char *x86_feature_find(const char *text, size_t length)
     return NULL;
 }
 
+bool x86_feature_is_first(unsigned row)
+{
+    for (unsigned n = 0; n < row; n++) {
+        if (!strcmp(x86_feature_table[n].name, x86_feature_table[row].name)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 void x86_feature_set(struct x86_features *set, const char *name, bool on)
 {
     for (unsigned n = 0; n < x86_feature_count; n++) {

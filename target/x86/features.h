@@ -37,6 +37,9 @@ extern const unsigned x86_feature_count;
  * there is none. */
 const char *x86_feature_find(const char *text, size_t length);
 
+/* Is this row the first of its name? */
+bool x86_feature_is_first(unsigned row);
+
 /* Switches all bits of a name of the table. */
 void x86_feature_set(struct x86_features *set, const char *name, bool on);
 /* Are all bits of that name set? False for a name that is not in the table. */
