@@ -245,6 +245,8 @@ enum kvm_outcome kvm_arch_handle_exit(struct kvm_cpu *k)
         return access_msr(k, false);
     case KVM_EXIT_X86_WRMSR:
         return access_msr(k, true);
+    case KVM_EXIT_DEBUG:
+        return kvm_x86_handle_debug(k);
     case KVM_EXIT_HYPERCALL:
         return hypercall(k);
     case KVM_EXIT_TPR_ACCESS:   /* a hint for patching guests, which is not made use of */

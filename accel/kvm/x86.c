@@ -316,6 +316,7 @@ int kvm_arch_init_cpu(struct kvm_cpu *cpu)
     x86->known.xsave = aligned_alloc(64, (kvm_x86.xsave_size + 63) & ~(size_t)63);
     x86->wanted.xsave = aligned_alloc(64, (kvm_x86.xsave_size + 63) & ~(size_t)63);
     err = x86->msrs && x86->known.xsave && x86->wanted.xsave ? init_supported(cpu) : -ENOMEM;
+    err = err ? err : kvm_x86_init_debug(cpu);
     if (err) {
         kvm_arch_exit_cpu(cpu);
     }
@@ -327,6 +328,7 @@ void kvm_arch_exit_cpu(struct kvm_cpu *cpu)
     struct kvm_x86_cpu *x86 = kvm_x86_cpu(cpu);
 
     if (x86) {
+        kvm_x86_free_debug(cpu);
         free(x86->known.xsave);
         free(x86->wanted.xsave);
         free(x86->msrs);

@@ -8,7 +8,26 @@
 #include "accel/kvm/kvm.h"
 #include "target/x86/cpu.h"
 
-enum { KVM_X86_HW_DEBUG = 4 }; /* debug registers with addresses */
+enum { KVM_X86_DEBUG_REGISTERS = 4 };
+
+/* A breakpoint of one vCPU: in a debug register, or int3 in memory. */
+struct kvm_x86_breakpoint {
+    uint64_t address;
+    int reg; /* -1: in memory, at: */
+    struct mem_gpa gpa;
+};
+
+/* What debuggers want of a vCPU (x86-debug.c). */
+struct kvm_x86_debug {
+    struct {
+        uint64_t address;
+        uint8_t size; /* 0: free */
+        uint8_t type; /* DR7's R/W field */
+    } reg[KVM_X86_DEBUG_REGISTERS];
+    struct kvm_x86_breakpoint *breakpoint;
+    unsigned count;
+    bool stepping;
+};
 
 /* What the kernel is known to have of the registers, class by class. */
 struct kvm_x86_known {
@@ -31,12 +50,7 @@ struct kvm_x86_cpu {
     bool is_known, is_mirrored;
     struct kvm_x86_known known, wanted;
     struct kvm_msrs *msrs; /* with room for all */
-    bool stepping;         /* by single_step() */
-    struct {
-        uint64_t address;
-        uint8_t size, type; /* type: of DR7's R/W field; size 0: free */
-        bool reserved;      /* a software breakpoint that had to become one of these */
-    } hw[KVM_X86_HW_DEBUG];
+    struct kvm_x86_debug debug;
 };
 
 static inline struct kvm_x86_cpu *kvm_x86_cpu(struct kvm_cpu *cpu)
@@ -69,7 +83,10 @@ int kvm_x86_fetch_msrs(struct kvm_cpu *cpu);
 /* All that differ from what is known, the timer of the local APIC or all others. */
 int kvm_x86_store_msrs(struct kvm_cpu *cpu, bool timer);
 
-/* x86-debug.c: KVM_SET_GUEST_DEBUG as the vCPU's break- and watchpoints want it. */
-int kvm_x86_update_debug(struct kvm_cpu *cpu);
+/* x86-debug.c: why the guest was left for debugging: a debugger's business (KVM_UNHANDLED: whoever
+ * called tells the machine), or the guest's own exception, which it gets. */
+enum kvm_outcome kvm_x86_handle_debug(struct kvm_cpu *cpu);
+int kvm_x86_init_debug(struct kvm_cpu *cpu);
+void kvm_x86_free_debug(struct kvm_cpu *cpu);
 
 #endif
