@@ -36,7 +36,7 @@ static struct patch {
     uint8_t original;
     unsigned users;
     struct patch *next;
-} *patches;
+} * patches;
 
 static struct kvm_x86_debug *debug_of(struct kvm_cpu *k)
 {

@@ -429,12 +429,17 @@ static int store_state(struct kvm_cpu *k, bool *changed)
     return err;
 }
 
+/* CR8 and the APIC's TPR are one register, which debuggers know as the former. */
 static int store_apic(struct kvm_cpu *k)
 {
+    enum { TPR = 0x80 };
     struct x86_cpu *cpu = x86_cpu(k->cpu);
     struct kvm_x86_cpu *x86 = kvm_x86_cpu(k);
 
     memcpy(x86->wanted.lapic.regs, cpu->apic_page, sizeof(cpu->apic_page));
+    if ((cpu->apic_page[TPR] >> 4) != cpu->cr8) {
+        x86->wanted.lapic.regs[TPR] = (char)(cpu->cr8 << 4);
+    }
     return DIFFERS(x86, lapic) ? kvm_vcpu_ioctl(k, KVM_SET_LAPIC, &x86->wanted.lapic) : 0;
 }
 

@@ -239,6 +239,9 @@ static void reset(struct cpu *cpu, uint64_t pc)
 
     x86_power_up(x86);
     x86_take_edges(x86); /* levels are those of the wires, whose devices are reset too */
+    if (x86->wiring.service->registers_changed) {
+        x86->wiring.service->registers_changed(cpu);
+    }
 }
 
 static struct cpu_system *wiring(struct cpu *cpu)
