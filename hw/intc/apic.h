@@ -81,8 +81,8 @@ struct apic_bus {
     struct mem_region mmio; /* APIC_SIZE bytes */
     /* private */
     struct mem_owner owner;
-    struct apic *first; /* in the order of ids */
-    struct apic *last_lowest;
+    struct apic *first;   /* in the order of ids */
+    uint32_t last_lowest; /* id that got the latest interrupt of lowest priority */
 };
 
 struct apic {
@@ -104,19 +104,20 @@ struct apic {
     /* private */
     struct apic *next; /* on the bus */
     uint64_t base;
-    uint32_t apic_id; /* of xAPIC mode, which software may change: 8 bits */
-    uint32_t logical, format;
-    uint32_t isr[8], irr[8], tmr[8];
+    uint32_t logical, format;        /* of xAPIC mode */
+    uint32_t isr[8], irr[8], tmr[8]; /* a bit per vector */
     uint32_t lvt[APIC_LVT_COUNT];
-    uint32_t spurious, error, errors; /* `errors` have come since `error` was shown */
+    uint32_t spurious;      /* vector, and what is enabled */
+    uint32_t error, errors; /* as shown; come since then */
     uint64_t icr;
     uint8_t tpr;
-    bool lint[2]; /* levels */
+    bool lint[2]; /* levels of lint0 and lint1 */
     bool extint;  /* a message of that mode waits for its acknowledge */
     bool intr;    /* as told to the vCPU */
     /* timer */
     uint32_t divide, initial_count;
-    int64_t timer_start;   /* virtual clock, when it had the initial count */
+    bool running;          /* counts; in TSC-deadline mode never */
+    int64_t started;       /* virtual clock, when it had the initial count */
     uint64_t tsc_deadline; /* 0: none */
     struct cpu_timer *timer;
 };
@@ -170,7 +171,7 @@ void apic_local_interrupt(struct apic *apic, enum apic_lvt lvt);
 /* ---- by the machine ---- */
 
 /* Connects LINT0 to the 8259 (ExtINT, not masked) and LINT1 to NMI, as firmware leaves it on the
- * boot processor and KVM has it after a reset; after each reset. */
+ * boot processor: by the machine, after each reset, where no firmware does. */
 void apic_set_virtual_wire(struct apic *apic);
 
 /*

@@ -22,14 +22,13 @@ enum { I8259_MASTER_PORT = 0x20, I8259_SLAVE_PORT = 0xa0, I8259_ELCR_PORT = 0x4d
 /* One of the two chips; a bit per input. */
 struct i8259_chip {
     uint8_t lines;    /* levels of the inputs */
-    uint8_t edges;    /* an edge has come, and was not acknowledged */
+    uint8_t edges;    /* of those that are edge-triggered: it has come, and was not acknowledged */
     uint8_t isr, imr; /* in service, masked */
     uint8_t elcr;     /* inputs that are level-triggered */
     uint8_t base;     /* vector of input 0, from ICW2 */
     uint8_t lowest;   /* input of lowest priority: 7, unless rotated */
     uint8_t step;     /* of initialization: the number of the ICW that port 1 takes next; 0: done */
     bool wants_icw4, single;
-    bool level;           /* ICW1: all inputs are level-triggered */
     bool auto_eoi;        /* ICW4 */
     bool rotate_auto_eoi; /* OCW2 */
     bool fully_nested;    /* ICW4: special fully nested mode */

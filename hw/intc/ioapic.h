@@ -40,8 +40,7 @@ struct ioapic {
     struct hw_irq_input in[IOAPIC_PINS];
     /* private */
     uint8_t select, id;
-    uint32_t lines; /* levels of the pins, as active */
-    uint32_t irr;   /* pins with an interrupt that was not sent: an edge, or a level that is high */
+    uint32_t lines; /* which pins are active, a bit each */
     uint64_t redirection[IOAPIC_PINS];
 };
 
