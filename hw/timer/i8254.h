@@ -20,22 +20,23 @@
 enum { I8254_PORT = 0x40, I8254_PORT_61 = 0x61, I8254_COUNTERS = 3 };
 
 struct i8254_counter {
-    uint8_t mode;   /* 0 to 5 */
-    uint8_t access; /* 1: low byte, 2: high byte, 3: low then high */
-    bool bcd;
+    uint8_t control; /* what software wrote: access, mode, BCD, as in the status */
     bool gate;
-    bool loaded;                    /* a count was written since the mode was */
-    bool triggered;                 /* modes 1 and 5: by a rising gate */
-    bool write_high;                /* the next byte written is the high one */
-    bool read_high;                 /* the next byte read is */
-    bool latched_low, latched_high; /* bytes of `latch` that are yet to be read */
-    bool status_latched;
-    uint8_t status, low; /* latched status; low byte of a count that is being written */
+    bool loaded;     /* a count was written since the mode was */
+    bool triggered;  /* modes 1 and 5: the gate has risen since then */
+    bool counting;   /* else it stands where it had come to */
+    bool write_high; /* the next byte written is the high one */
+    bool read_high;  /* the next byte read is, if none is latched */
+    uint8_t low;     /* low byte of a count that is being written */
+    uint8_t latched; /* 1: the low byte of `latch` is to be read, 2: the high one; 3: both */
     uint16_t latch;
-    uint32_t reload; /* 1 to 65536, or 10000 in BCD */
-    uint32_t next;   /* count to be taken over at the end of the period; 0: none */
-    uint32_t held;   /* count that it stands at while it does not count */
-    uint64_t start;  /* tick of the input clock at which it had `reload` */
+    bool status_latched;
+    uint8_t status;
+    uint32_t reload;   /* initial count, 1 to 65536 */
+    uint32_t next;     /* initial count that has yet to take effect; 0: none */
+    int64_t switch_at; /* tick at which it does, while counting; in modes 2 and 3 */
+    int64_t start;     /* tick at which it had its initial count, while counting */
+    int64_t held;      /* ticks it has counted, while it is not counting */
 };
 
 struct i8254 {
@@ -47,7 +48,8 @@ struct i8254 {
     struct hw_irq out;
     /* private */
     struct i8254_counter counter[I8254_COUNTERS];
-    uint8_t speaker; /* bits 0 and 1 of port 0x61: gate of counter 2, speaker on */
+    uint8_t port_b; /* the lower four bits of port 0x61; bit 0 is the gate of counter 2 */
+    int64_t driven; /* tick up to which `out` was driven */
     struct cpu_timer *timer;
 };
 
