@@ -25,13 +25,15 @@ struct mc146818 {
     struct hw_irq out;
     /* private */
     uint8_t index;
-    /* Memory. Of the first ten bytes and the century, which are the time, what was written while
-     * the clock does not run. */
+    /* Memory, alarm and registers A to C. The bytes of the time are what they show while the clock
+     * is stopped; while it runs they are of no account. */
     uint8_t cmos[MC146818_BYTES];
-    int64_t offset;  /* ns: shown time - time of the host's wall clock */
-    int64_t checked; /* second of shown time up to which updates and alarms were looked for */
-    int64_t periodic_start; /* virtual clock when the periodic interrupt began */
-    uint64_t periodic_seen; /* periods since then that raised their flag */
+    /* Shown seconds since 1970 are (host's wall clock + phase) / 1e9 + offset. */
+    int64_t offset;
+    uint32_t phase;        /* ns, less than a second */
+    uint8_t weekday;       /* days that the day of the week is set off by, 0 to 6 */
+    int64_t checked;       /* shown second up to which updates and alarms were looked for */
+    int64_t periodic_seen; /* tick of 32768 Hz, of the virtual clock, up to which periods were */
     struct cpu_timer *update_timer, *periodic_timer;
 };
 
