@@ -25,7 +25,7 @@ struct isa_bus {
     struct cpu_clock_source *clock;
     /* private */
     struct hw_irq_or gates[ISA_IRQS];
-    unsigned used[ISA_IRQS]; /* inputs of each gate */
+    uint64_t used[ISA_IRQS]; /* inputs of each gate that are connected, a bit each */
 };
 
 struct isa_bridge {
@@ -39,16 +39,20 @@ extern const struct hw_device_type isa_bridge_type;
 /* A zeroed bus as a child of `parent`; in its init. */
 void isa_bus_init(struct isa_bus *bus, const char *name, struct hw_device *parent);
 
+/* Levels of shared lines, which senders do not repeat: of struct isa_bus, for its bridge's table.
+ */
+extern const struct state_table isa_bus_state;
+
 /*
- * For devices, in realize: puts registers at a port; connects an output to an interrupt line. 0, or
- * -EINVAL (they reach beyond the port space; there is no such line), -ENOSPC (too many devices
- * share the line), with a line in error[]. They are undone by mem_region_retire(), and by
- * isa_disconnect() of the same arguments.
+ * For devices, in realize: puts registers at a port. 0, or -EINVAL with a line in error[] when they
+ * reach beyond the port space. Undone by mem_region_retire().
  */
 int isa_add_ports(struct hw_device *device, uint32_t port, struct mem_region *region, char *error,
                   size_t error_size);
-int isa_connect(struct isa_bus *bus, unsigned irq, struct hw_irq *out, char *error,
-                size_t error_size);
+
+/* Connects an output to a line below ISA_IRQS. 0, or -ENOSPC: too many share it. */
+int isa_connect(struct isa_bus *bus, unsigned irq, struct hw_irq *out);
+/* Lowers an output that is connected and takes it from the line. */
 void isa_disconnect(struct isa_bus *bus, unsigned irq, struct hw_irq *out);
 
 #endif
