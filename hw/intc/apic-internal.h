@@ -61,6 +61,8 @@ enum {
     APIC_ERROR_REGISTER = 1 << 7,
 };
 
+#define APIC_ICR_WRITABLE UINT32_C(0x000ccfff) /* of its lower half */
+
 /* A message between APICs. */
 struct apic_message {
     uint32_t destination;

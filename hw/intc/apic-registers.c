@@ -21,8 +21,6 @@ enum {
     VERSION_DIRECTED_EOI = 1 << 24,
 };
 
-#define ICR_WRITABLE UINT32_C(0x000ccfff)
-
 /* Bits that can be written; of the LVT and of the spurious vector it depends. */
 static const struct {
     uint8_t access;
@@ -40,7 +38,7 @@ static const struct {
     [APIC_SPURIOUS] = {READ | WRITE, 0},
     [APIC_ISR... APIC_ESR - 1] = {READ, 0},
     [APIC_ESR] = {READ | WRITE, 0},
-    [APIC_ICR] = {READ | WRITE, ICR_WRITABLE},
+    [APIC_ICR] = {READ | WRITE, APIC_ICR_WRITABLE},
     [APIC_ICR_HIGH] = {READ | WRITE | MEMORY_ONLY, 0xff000000},
     [APIC_LVT... APIC_LVT + APIC_LVT_COUNT - 1] = {READ | WRITE, 0},
     [APIC_INITIAL_COUNT] = {READ | WRITE, UINT32_MAX},
@@ -280,7 +278,7 @@ static int x2apic_write(struct apic *apic, unsigned index, uint64_t value)
         return -EINVAL;
     }
     if (index == APIC_ICR) {
-        if ((uint32_t)value & ~(ICR_WRITABLE | APIC_LVT_PENDING)) {
+        if ((uint32_t)value & ~(APIC_ICR_WRITABLE | APIC_LVT_PENDING)) {
             return -EINVAL;
         }
         apic->icr = value & ~(uint64_t)APIC_LVT_PENDING;
@@ -344,7 +342,7 @@ int apic_set_base(struct apic *apic, uint64_t value)
         (mode & APIC_BASE_X2APIC && !apic->x2apic)) {
         return -EINVAL;
     }
-    if (mode & APIC_BASE_X2APIC && !apic_is_x2apic(apic)) {
+    if ((mode & APIC_BASE_X2APIC) != (apic->base & APIC_BASE_X2APIC)) {
         apic->icr = (uint32_t)apic->icr;
     }
     apic->base = value;

@@ -54,6 +54,13 @@ static uint32_t legal_lvt(const struct apic *apic, enum apic_lvt lvt, uint32_t v
     return value & legal;
 }
 
+static uint64_t legal_icr(const struct apic *apic, uint64_t value)
+{
+    uint64_t high = apic_is_x2apic(apic) ? UINT64_C(0xffffffff) << 32 : UINT64_C(0xff) << 56;
+
+    return value & (high | APIC_ICR_WRITABLE);
+}
+
 static void set_timer(struct apic *apic, uint32_t initial, uint32_t count)
 {
     bool one_shot_ended = !count && apic_timer_mode(apic) != APIC_TIMER_PERIODIC;
@@ -81,9 +88,7 @@ void apic_set_page(struct apic *apic, const uint8_t page[APIC_PAGE_SIZE])
     get_set(page, APIC_IRR, apic->irr);
     apic->error = get(page, APIC_ESR) & 0xff;
     apic->errors = 0;
-    apic->icr = get(page, APIC_ICR) & 0xccfff;
-    apic->icr |= (uint64_t)(get(page, APIC_ICR_HIGH) & (apic_is_x2apic(apic) ? ~0u : 0xff000000))
-                 << 32;
+    apic->icr = legal_icr(apic, get(page, APIC_ICR) | (uint64_t)get(page, APIC_ICR_HIGH) << 32);
     for (unsigned i = 0; i < APIC_LVT_COUNT; i++) {
         apic->lvt[i] = legal_lvt(apic, (enum apic_lvt)i, get(page, APIC_LVT + i));
     }
@@ -95,6 +100,16 @@ void apic_set_page(struct apic *apic, const uint8_t page[APIC_PAGE_SIZE])
 
 /* ---- the state table ------------------------------------------------------------------------- */
 
+static bool is_legal_timer(const struct apic *apic)
+{
+    bool deadline_mode = apic_timer_mode(apic) == APIC_TIMER_TSC_DEADLINE;
+
+    return (!apic->running || apic->initial_count) && (!apic->initial_count || !deadline_mode) &&
+           (!apic->tsc_deadline || (apic->ops->tsc && deadline_mode)) &&
+           apic->started >= -(INT64_MAX / 2) && apic->started <= INT64_MAX / 2 &&
+           !(apic->divide & ~UINT32_C(0xb));
+}
+
 static bool is_legal(const struct apic *apic)
 {
     uint64_t mode = apic->base & (APIC_BASE_ENABLE | APIC_BASE_X2APIC);
@@ -104,16 +119,12 @@ static bool is_legal(const struct apic *apic)
             return false;
         }
     }
-    return mode != APIC_BASE_X2APIC &&
-           (apic->x2apic || mode != (APIC_BASE_ENABLE | APIC_BASE_X2APIC)) &&
+    return mode != APIC_BASE_X2APIC && (apic->x2apic || !(mode & APIC_BASE_X2APIC)) &&
            !((apic->isr[0] | apic->irr[0] | apic->tmr[0]) & 0xffff) &&
            !(apic->spurious & ~apic_spurious_writable(apic)) && !(apic->logical & 0xffffff) &&
-           (apic->format | 0xf0000000) == UINT32_MAX && !(apic->divide & ~0xbu) &&
-           apic->started >= -(INT64_MAX / 2) && apic->started <= INT64_MAX / 2 &&
-           (!apic->running ||
-            (apic->initial_count && apic_timer_mode(apic) != APIC_TIMER_TSC_DEADLINE)) &&
-           (!apic->tsc_deadline ||
-            (apic->ops->tsc && apic_timer_mode(apic) == APIC_TIMER_TSC_DEADLINE));
+           (apic->format | 0xf0000000) == UINT32_MAX && apic->error <= UINT8_MAX &&
+           apic->errors <= UINT8_MAX && apic->icr == legal_icr(apic, apic->icr) &&
+           is_legal_timer(apic);
 }
 
 static int apic_post_load(void *object, uint32_t version)
