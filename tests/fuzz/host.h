@@ -25,12 +25,12 @@ static struct cpu_timer timers[TIMERS];
 static unsigned timer_count;
 static int64_t now[CPU_CLOCK_COUNT];
 
-static int64_t clock_now(struct cpu_clock_source *source, enum cpu_clock clock)
+static inline int64_t clock_now(struct cpu_clock_source *source, enum cpu_clock clock)
 {
     return now[clock];
 }
 
-static struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu_clock clock,
+static inline struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu_clock clock,
                                        void (*fire)(void *opaque), void *opaque)
 {
     assert(timer_count < TIMERS);
@@ -38,12 +38,12 @@ static struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu
     return &timers[timer_count++];
 }
 
-static void timer_arm(struct cpu_timer *timer, int64_t deadline)
+static inline void timer_arm(struct cpu_timer *timer, int64_t deadline)
 {
     timer->deadline = deadline;
 }
 
-static void timer_destroy(struct cpu_timer *timer)
+static inline void timer_destroy(struct cpu_timer *timer)
 {
 }
 
@@ -51,7 +51,7 @@ static const struct cpu_clock_ops clock_ops = {clock_now, timer_create_, timer_a
 static struct cpu_clock_source source = {&clock_ops};
 
 /* Time goes on; the virtual clock does not reach the end of its range. */
-static void advance(int64_t ns)
+static inline void advance(int64_t ns)
 {
     for (unsigned i = 0; i < CPU_CLOCK_COUNT; i++) {
         now[i] = now[i] > INT64_MAX / 2 ? 0 : now[i] + ns;
@@ -114,7 +114,7 @@ struct chardev *chardev_find(const char *id)
 }
 
 /* What devices have asked for is forgotten. */
-static void take_requests(void)
+static inline void take_requests(void)
 {
     enum hw_cause cause;
     uint32_t detail;
