@@ -3,23 +3,31 @@
 
 #define GED 0xfea00000ul /* ACPI's power registers: sleep control at 0x200, reset at 0x202 */
 
-/* The monitor's status is 2 * value + 1, of a byte, word or long. */
+/* The monitor's status is 2 * value + 1, of a byte, word or long. It may take a while to end. */
+static void wait(void)
+{
+    (void)WAIT_FOR(false);
+}
+
 static void status(void)
 {
     say("status\n");
     outb(0xf4, (uint8_t)argument("value", 0));
+    wait();
 }
 
 static void status_word(void)
 {
     say("status, word\n");
     outw(0xf4, (uint16_t)argument("value", 0));
+    wait();
 }
 
 static void status_long(void)
 {
     say("status, long\n");
     outl(0xf4, (uint32_t)argument("value", 0));
+    wait();
 }
 
 /* Reading does not end. */
@@ -84,14 +92,14 @@ static void power_off(void)
 {
     say("power off\n");
     write8(GED + 0x200, 5 << 2 | 1 << 5);
-    (void)WAIT_FOR(false);
+    wait();
 }
 
 static void reset(void)
 {
     say("reset\n");
     write8(GED + 0x202, 0x42);
-    (void)WAIT_FOR(false);
+    wait();
 }
 
 /* RAM keeps what it has over a reset: the second time this is seen. For a run with reboots. */
