@@ -30,6 +30,7 @@
 
 #define BENCH_RAM    UINT64_C(0x400000)
 #define BENCH_DEVICE UINT64_C(0xd0000000)
+#define BENCH_CPUS   64
 
 /* Guest-physical places. */
 enum {
@@ -67,6 +68,7 @@ static struct {
     uint64_t answer; /* to reads */
     int event;       /* the last of the machine; -1: none */
     unsigned cpus;
+    struct cpu *cpu[BENCH_CPUS];
 } bench;
 
 static inline int bench_access(bool port, bool write, uint64_t offset, unsigned size,
@@ -162,8 +164,8 @@ static inline bool bench_open(const char *options, const char *what)
     struct accel_system_config config = {.options = options,
                                          .memory = &bench.memory,
                                          .io = &bench.io,
-                                         .cpus = 64,
-                                         .max_cpus = 64,
+                                         .cpus = BENCH_CPUS,
+                                         .max_cpus = BENCH_CPUS,
                                          .event = bench_event};
     int device = open("/dev/kvm", O_RDWR | O_CLOEXEC);
     char error[512];
@@ -184,10 +186,10 @@ static inline bool bench_open(const char *options, const char *what)
 /* After the last vCPU. Another VM may be opened then. */
 static inline void bench_close(void)
 {
-    while (bench.cpus) {
-        accel_system_kvm.cpu_destroy(vcpu_at(--bench.cpus));
-    }
     vcpu_stop_all(NULL, NULL);
+    while (bench.cpus) {
+        accel_system_kvm.cpu_destroy(bench.cpu[--bench.cpus]);
+    }
     kvm_end();
     mem_space_destroy(&bench.memory);
     mem_space_destroy(&bench.io);
@@ -213,7 +215,7 @@ static inline struct x86_cpu *bench_cpu(const char *model)
         tap_ok(false, "a vCPU %s: %s", model, cpu ? error : "not made");
         exit(tap_done());
     }
-    bench.cpus++;
+    bench.cpu[bench.cpus++] = cpu;
     x86_cpu(cpu)->bootstrap = true;
     x86_system_ops.reset(cpu, X86_RESET_VECTOR);
     accel_system_kvm.service->registers_changed(cpu);
