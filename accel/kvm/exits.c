@@ -66,6 +66,7 @@ static enum kvm_outcome io(struct kvm_cpu *k)
     for (uint32_t n = 0; n < run->io.count; n++, data += run->io.size) {
         answer_port(k, run->io.port, run->io.size, data, run->io.direction == KVM_EXIT_IO_OUT);
     }
+    k->answered = true;
     return KVM_GO_ON;
 }
 
@@ -94,6 +95,7 @@ static enum kvm_outcome mmio(struct kvm_cpu *k)
         log_limited(LOG_UNIMP, "memory %#llx: %s of %u: %s\n", (unsigned long long)gpa.value,
                     run->mmio.is_write ? "write" : "read", size, strerror(-err));
     }
+    k->answered = true;
     return KVM_GO_ON;
 }
 

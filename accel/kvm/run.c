@@ -237,7 +237,7 @@ static enum kvm_outcome run_once(struct kvm_cpu *k)
     if (!kvm_arch_before_run(k)) {
         return KVM_HALTED;
     }
-    k->fetched = false;
+    k->fetched = k->answered = false;
     enter_kernel(k);
     err = ioctl(k->fd, KVM_RUN, NULL) < 0 ? errno : 0;
     leave_kernel(k);
