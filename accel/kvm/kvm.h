@@ -80,7 +80,8 @@ struct kvm_cpu {
     bool changed;               /* ... and is to be taken over before the next run */
     _Atomic bool in_kernel;     /* in KVM_RUN, or about to be */
     void *arch;                 /* of x86.c */
-    bool answered; /* an access of the guest, which the kernel finishes at the next KVM_RUN */
+    bool answered; /* an access of the guest, which the kernel finishes at the next KVM_RUN;
+                      registers are fetched after that */
     /* its thread's; read by others when it stands */
     uint64_t exits[KVM_EXITS]; /* by reason; the last is for all that are beyond */
     struct kvm_counters {
