@@ -86,7 +86,7 @@ link-dynamic = $(CC) $(LDFLAGS) -pie
 dynamic-syslibs := $(LIBS_SHARED) -lm
 
 # In link order: a library may use those to its right, and util.
-LIBS := linux-user system tools hw io accel tcg riscv cpu mem jit util
+LIBS := linux-user system tools hw io kvm accel tcg riscv x86 cpu mem jit util
 
 include $(sort $(wildcard */build.mk */*/build.mk */*/*/build.mk tests/unit/*.mk))
 
@@ -104,6 +104,14 @@ programs += tinamou-system-riscv64
 program-main-tinamou-system-riscv64 := system/main-riscv64.c
 program-libs-tinamou-system-riscv64 := system hw io accel tcg riscv cpu mem jit util
 program-syslibs-tinamou-system-riscv64 := $(SYSTEM_LIBS)
+endif
+endif
+ifneq ($(filter x86_64-softmmu,$(TARGETS)),)
+ifneq ($(wildcard system/main-x86_64.c),)
+programs += tinamou-system-x86_64
+program-main-tinamou-system-x86_64 := system/main-x86_64.c
+program-libs-tinamou-system-x86_64 := system hw io kvm accel x86 cpu mem util
+program-syslibs-tinamou-system-x86_64 := $(SYSTEM_LIBS)
 endif
 endif
 ifeq ($(CONFIG_SYSTEM),yes)

@@ -27,10 +27,25 @@ extern const struct accel_ops accel_tcg;
 
 struct mem_space;
 
+/* What a vCPU comes upon that is the business of the whole machine. */
+enum accel_event {
+    ACCEL_EVENT_RESET,          /* it has shut down (x86: triple fault), or asks for it */
+    ACCEL_EVENT_POWER_OFF,      /* asked for through the accelerator */
+    ACCEL_EVENT_CRASH,          /* the guest says that it has crashed */
+    ACCEL_EVENT_DEBUG,          /* a breakpoint, a watchpoint, or a single step */
+    ACCEL_EVENT_INTERNAL_ERROR, /* the accelerator cannot go on with it */
+};
+
 struct accel_system_config {
     const char *options;      /* of -accel, behind the name: "tb-size=64,one-insn-per-tb=on" */
     struct mem_space *memory; /* of the machine; there may be others later */
-    unsigned cpus;
+    struct mem_space *io;     /* I/O ports; empty where the processor has none */
+    /* "on", "off" or "split" by the machine's options, which `options` overrides; NULL: not said */
+    const char *kernel_irqchip;
+    unsigned cpus, max_cpus;
+    /* Called on the vCPU's thread, without locks; the vCPU does not run on before it was paused and
+     * resumed, or reset. */
+    void (*event)(enum accel_event event, struct cpu *cpu);
 };
 
 /* An accelerator as the system emulator sees it. */
@@ -45,12 +60,12 @@ struct accel_system_ops {
     /* vCPUs are stopped. */
     void (*cpu_destroy)(struct cpu *cpu);
     const struct cpu_service_ops *service;
-    /* The interrupt controller in the kernel, NULL where there is none. */
+    /* The interrupt controller in the kernel, NULL where there is none. After init. */
     struct cpu_irqchip *(*irqchip)(void);
     /* For -d stats, at the end. May be NULL. */
     void (*print_stats)(void);
 };
 
-extern const struct accel_system_ops accel_system_tcg;
+extern const struct accel_system_ops accel_system_tcg, accel_system_kvm;
 
 #endif

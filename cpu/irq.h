@@ -76,7 +76,8 @@ struct cpu_irqchip;
  */
 struct cpu_irqchip_ops {
     const char *name;
-    bool split; /* only the CPU-local part is in the kernel, the machine models the rest */
+    bool split; /* only the CPU-local part is in the kernel, the machine models the rest, sends
+                   messages, and takes the interrupts of an 8259 to the vCPU's lines */
     uint32_t (*gsi_count)(struct cpu_irqchip *chip);
     int (*set_line)(struct cpu_irqchip *chip, uint32_t gsi, bool level);
     int (*send_msi)(struct cpu_irqchip *chip, const struct cpu_msi *msi);
@@ -93,6 +94,13 @@ struct cpu_irqchip_ops {
      */
     int (*eventfd_attach)(struct cpu_irqchip *chip, uint32_t gsi, int fd, int resample_fd);
     int (*eventfd_detach)(struct cpu_irqchip *chip, uint32_t gsi, int fd);
+    /* Adds the timer that the architecture has beside its controller (x86: the 8254, on interrupt
+     * 0), before vCPUs run. */
+    int (*add_timer)(struct cpu_irqchip *chip);
+    /* Whom to tell, on a vCPU's thread without locks, that a vCPU has finished the level-triggered
+     * interrupt with this vector; for controllers that the machine models. */
+    void (*set_eoi)(struct cpu_irqchip *chip, void (*eoi)(void *opaque, uint8_t vector),
+                    void *opaque);
     /* The state of the controller as the saved-state tables want it; the vCPUs are stopped. */
     int (*save)(struct cpu_irqchip *chip, unsigned part, void *state, uint32_t size);
     int (*load)(struct cpu_irqchip *chip, unsigned part, const void *state, uint32_t size);

@@ -19,6 +19,8 @@
 #include "system/system.h"
 #include "target/riscv/cpu.h"
 
+static const struct accel_system_ops *const accels[] = {&accel_system_tcg, NULL};
+
 static const struct machine_type *const machines[] = {&riscv_virt_type, &riscv_spike_type, NULL};
 
 static const struct hw_device_type *const board_types[] = {
@@ -44,6 +46,7 @@ int main(int argc, char **argv)
     static const struct system_target target = {
         .name = "riscv64",
         .ops = &riscv64_target_ops,
+        .accels = accels,
         .machines = machines,
         .devices = devices,
     };

@@ -44,7 +44,7 @@ static void set_machine(struct system_options *o, const char *name, const char *
     }
     accel = keyval_take(list, "accel");
     if (accel) {
-        o->accel = accel;
+        options_append(&o->accels, accel);
     }
     if (keyval_get(list, "help") && o->machine) {
         devices_print_machine_help(o->machine);
@@ -122,25 +122,16 @@ static void set_overcommit(struct system_options *o, const char *name, const cha
     keyval_free(&list);
 }
 
-/* The first accelerator named that can be had. */
 static void set_accel(struct system_options *o, const char *name, const char *value)
 {
-    size_t length = strcspn(value, ",");
-    char *accel = strndup(value, length);
-
-    if (!accel) {
-        error_fatal("out of memory");
-    }
-    if (options_is_help(accel)) {
-        accel_print_help();
+    if (options_is_help(value)) {
+        accel_print_help(o->target);
         exit(0);
     }
-    if (o->accel && accel_find(o->accel)) {
-        free(accel);
-        return;
+    if (strcspn(value, ",") == 0) {
+        error_fatal("%s %s: expected the name of an accelerator (-accel help)", name, value);
     }
-    o->accel = accel;
-    o->accel_options = value[length] ? value + length + 1 : NULL;
+    options_append(&o->accels, value);
 }
 
 static void set_kvm(struct system_options *o, const char *name, const char *value)

@@ -9,12 +9,14 @@
 #ifndef TINAMOU_SYSTEM_OPTIONS_H
 #define TINAMOU_SYSTEM_OPTIONS_H
 
+#include "accel/accel.h"
 #include "hw/machine/machine.h"
 #include "system/keyval.h"
 
 struct system_target {
     const char *name; /* "riscv64" */
     const struct cpu_target_ops *ops;
+    const struct accel_system_ops *const *accels; /* NULL-terminated; the first is the default */
     const struct machine_type *const *machines;
     const struct hw_device_type *const *const *devices; /* lists; ends with NULL */
 };
@@ -42,8 +44,7 @@ struct system_options {
     uint64_t ram_size; /* 0: the machine's default */
     const char *ram_path;
     bool ram_prealloc, ram_lock;
-    const char *accel; /* name; NULL: the default */
-    const char *accel_options;
+    struct option_list accels; /* NAME[:NAME...][,PROP=VALUE...]; the first that can be had */
     struct option_list globals, devices, objects;
     /* start */
     const char *bios, *kernel, *initrd, *append, *dtb;

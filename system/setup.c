@@ -2,6 +2,8 @@
 #include "system/setup.h"
 
 #include "cpu/system.h"
+#include "hw/core/runstate.h"
+#include "system/accel.h"
 #include "system/devices.h"
 #include "system/objects.h"
 
@@ -318,17 +320,45 @@ static int setup_cpu(const struct system_options *options, struct machine *machi
     return err;
 }
 
-int setup_cpus(const struct system_options *options, struct machine *machine,
-               const struct accel_system_ops *accel, char *error, size_t error_size)
+/* What befell a vCPU, as a request to the main loop. */
+static void take_event(enum accel_event event, struct cpu *cpu)
 {
-    const struct accel_system_config config = {
-        .options = options->accel_options, .memory = &machine->memory, .cpus = machine->smp.cpus};
-    int err = accel->init(&config, error, error_size);
+    static const struct {
+        enum hw_request request;
+        enum hw_cause cause;
+        uint32_t detail;
+    } requests[] = {
+        [ACCEL_EVENT_RESET] = {HW_REQUEST_RESET, HW_CAUSE_GUEST, 0},
+        [ACCEL_EVENT_POWER_OFF] = {HW_REQUEST_SHUTDOWN, HW_CAUSE_GUEST, 0},
+        [ACCEL_EVENT_CRASH] = {HW_REQUEST_STOP, HW_CAUSE_ERROR, HW_RUNSTATE_GUEST_PANICKED},
+        [ACCEL_EVENT_DEBUG] = {HW_REQUEST_STOP, HW_CAUSE_NONE, HW_RUNSTATE_DEBUG},
+        [ACCEL_EVENT_INTERNAL_ERROR] = {HW_REQUEST_STOP, HW_CAUSE_ERROR,
+                                        HW_RUNSTATE_INTERNAL_ERROR},
+    };
+
+    hw_runstate_request(requests[event].request, requests[event].cause, requests[event].detail);
+}
+
+int setup_cpus(const struct system_options *options, struct machine *machine,
+               const struct accel_system_ops **used, char *error, size_t error_size)
+{
+    struct accel_system_config config = {.memory = &machine->memory,
+                                         .io = &machine->io,
+                                         .kernel_irqchip = machine->kernel_irqchip,
+                                         .cpus = machine->smp.cpus,
+                                         .max_cpus = machine->smp.max_cpus,
+                                         .event = take_event};
+    const struct accel_system_ops *accel;
+    int err = accel_start(options, &config, &accel, error, error_size);
 
     machine->cpus = calloc(machine->smp.cpus, sizeof(struct cpu *));
     if (!err && !machine->cpus) {
         snprintf(error, error_size, "-smp: out of memory");
         err = -ENOMEM;
+    }
+    if (!err) {
+        *used = accel;
+        machine->irqchip = accel->irqchip();
     }
     for (unsigned n = 0; n < machine->smp.cpus && !err; n++) {
         err = setup_cpu(options, machine, accel, n, error, error_size);

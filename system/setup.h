@@ -23,8 +23,8 @@ int setup_globals(const struct option_list *options, struct machine_default **li
 int setup_memory(const struct system_options *options, struct machine *machine, char *error,
                  size_t error_size);
 
-/* vCPUs with model and wiring, into machine->cpus. */
+/* Starts the accelerator, *accel, and makes vCPUs with model and wiring, into machine->cpus. */
 int setup_cpus(const struct system_options *options, struct machine *machine,
-               const struct accel_system_ops *accel, char *error, size_t error_size);
+               const struct accel_system_ops **accel, char *error, size_t error_size);
 
 #endif

@@ -16,7 +16,6 @@
 #include "io/chardev/chardev.h"
 #include "io/loop/loop.h"
 #include "io/net/net.h"
-#include "system/accel.h"
 #include "system/clock.h"
 #include "system/daemon.h"
 #include "system/devices.h"
@@ -250,10 +249,6 @@ static void start_process(struct session *s)
     if (o->process_name) {
         prctl(PR_SET_NAME, o->process_name);
     }
-    s->accel = accel_find(o->accel);
-    if (!s->accel) {
-        error_fatal("-accel %s: cannot be had here: expected tcg (-accel help)", o->accel);
-    }
     if (o->daemonize) {
         daemon_fork();
     }
@@ -281,7 +276,7 @@ static void construct(struct session *s)
     connect_flash(s);
     check(s, nics_open(o, s->loop, s->error, sizeof(s->error)));
     check(s, setup_memory(o, s->machine, s->error, sizeof(s->error)));
-    check(s, setup_cpus(o, s->machine, s->accel, s->error, sizeof(s->error)));
+    check(s, setup_cpus(o, s->machine, &s->accel, s->error, sizeof(s->error)));
     check(s, s->machine->type->init(s->machine, s->error, sizeof(s->error)));
     tell_firmware(s);
     add_devices(s);

@@ -22,6 +22,8 @@ const struct property machine_properties[] = {
              .help = "write the device tree to this file and exit"),
     PROPERTY(STRING, "memory-backend", struct machine, memory_backend,
              .help = "id of the object that is the machine's memory"),
+    PROPERTY(STRING, "kernel-irqchip", struct machine, kernel_irqchip,
+             .help = "which interrupt controllers are the accelerator's: on, split or off"),
     PROPERTY(BOOL, "dump-guest-core", struct machine, dump_guest_core, .number = 1,
              .help = "guest memory is part of core dumps"),
     PROPERTY(BOOL, "usb", struct machine, usb, .help = "a USB controller on boards that have one"),
@@ -74,6 +76,8 @@ struct machine *machine_create(const struct machine_type *type)
     hw_bus_init(&machine->bus, &machine_bus_type, "main-system-bus", NULL);
     mem_region_init_container(&machine->root, "system", MEM_SIZE_ALL);
     mem_space_init(&machine->memory, "memory", &machine->root);
+    mem_region_init_container(&machine->io_root, "io", 0x10000);
+    mem_space_init(&machine->io, "I/O", &machine->io_root);
     return machine;
 }
 

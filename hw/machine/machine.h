@@ -78,6 +78,8 @@ struct machine {
     struct mem_ram *ram_block; /* ram_size bytes */
     struct cpu **cpus;         /* smp.cpus of them */
     struct cpu_clock_source *clock;
+    struct cpu_irqchip
+        *irqchip;       /* what the accelerator has of the interrupt controllers, or NULL */
     struct loop *loop;  /* the main loop */
     int64_t rtc_offset; /* ns that a real-time clock is ahead of the host's */
     const char *bios;   /* as -bios has it; NULL: default */
@@ -88,11 +90,13 @@ struct machine {
     /* Finds a firmware file by base name or path: malloc'ed path, or NULL. */
     char *(*find_firmware)(const char *name);
     /* properties of all types */
-    char *dumpdtb, *memory_backend;
+    char *dumpdtb, *memory_backend, *kernel_irqchip;
     bool dump_guest_core, usb;
     /* made here */
     struct mem_region root; /* the memory that vCPUs see */
     struct mem_space memory;
+    struct mem_region io_root; /* 64 KiB of I/O ports; empty where the processor has none */
+    struct mem_space io;
     struct mem_region ram;
     struct hw_bus bus; /* devices that the board wires, and below them all others */
     struct fw_cfg *fw_cfg;

@@ -1,0 +1,1 @@
+# KVM as an accelerator: guests of the host's architecture.
