@@ -47,6 +47,7 @@ struct vcpu {
     bool started;
     _Atomic uint32_t seen; /* futex: changes whenever the thread should look */
     _Atomic bool off, quit;
+    _Atomic bool stands;  /* until the VM has been paused and goes again */
     _Atomic bool inside;  /* of ops->run() */
     _Atomic bool yield;   /* on the way out of it */
     bool woke;            /* others, since it was last asked; its own thread's */
@@ -183,9 +184,28 @@ static void do_exclusive(struct vcpu *v, struct work *work)
     pthread_mutex_unlock(&world.lock);
 }
 
+/* The list does not change meanwhile: vCPUs are created and stopped by whoever pauses and resumes.
+ */
+static void tell_all(bool goes)
+{
+    for (struct vcpu *v = world.vcpus; v; v = v->next) {
+        void (*tell)(struct cpu *) = goes ? v->ops->resuming : v->ops->paused;
+
+        if (tell) {
+            tell(v->cpu);
+        }
+    }
+}
+
 void vcpu_resume_all(void)
 {
+    if (!atomic_load(&world.goes)) {
+        tell_all(true);
+    }
     pthread_mutex_lock(&world.lock);
+    for (struct vcpu *v = world.vcpus; v; v = v->next) {
+        atomic_store(&v->stands, false);
+    }
     world.goes = true;
     kick_all_locked();
     pthread_cond_broadcast(&world.changed);
@@ -194,6 +214,8 @@ void vcpu_resume_all(void)
 
 void vcpu_pause_all(void (*release)(void), void (*acquire)(void))
 {
+    bool went = atomic_load(&world.goes);
+
     if (release) {
         release();
     }
@@ -206,6 +228,9 @@ void vcpu_pause_all(void (*release)(void), void (*acquire)(void))
     pthread_mutex_unlock(&world.lock);
     if (acquire) {
         acquire();
+    }
+    if (went) {
+        tell_all(false);
     }
 }
 
@@ -319,9 +344,15 @@ void vcpu_wake(struct cpu *cpu)
     attend(of(cpu));
 }
 
+void vcpu_stand(struct cpu *cpu)
+{
+    atomic_store(&of(cpu)->stands, true);
+}
+
 void vcpu_unhalt(struct cpu *cpu)
 {
     atomic_store(&of(cpu)->halted, false);
+    atomic_store(&of(cpu)->stands, false);
     attend(of(cpu));
 }
 
@@ -370,7 +401,7 @@ static void *run(void *arg)
         uint32_t seen = atomic_load(&v->seen);
 
         do_work(v);
-        if (atomic_load(&v->off) || !atomic_load(&world.goes)) {
+        if (atomic_load(&v->off) || atomic_load(&v->stands) || !atomic_load(&world.goes)) {
             futex_wait(v, seen, NULL);
             continue;
         }
@@ -401,7 +432,7 @@ static void start_turns(void)
     pthread_t thread;
 
     world.host_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    if (world.turns || world.count <= world.host_cpus) {
+    if (world.turns || world.vcpus->ops->host_schedules || world.count <= world.host_cpus) {
         return;
     }
     world.turns = pthread_create(&thread, NULL, take_turns, NULL) == 0;

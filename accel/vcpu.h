@@ -23,6 +23,15 @@ struct vcpu_ops {
     bool (*run)(struct cpu *cpu);
     /* Makes run() return soon. Any thread, async-signal-safe. */
     void (*kick)(struct cpu *cpu);
+    /*
+     * The VM has come to stand, or is about to go again: for each vCPU in turn, by whoever pauses
+     * or resumes, with the locks that he holds. No vCPU is in guest code. May be NULL.
+     */
+    void (*paused)(struct cpu *cpu);
+    void (*resuming)(struct cpu *cpu);
+    /* vCPUs that spin are told apart from others by the host: they need not be asked to take turns
+     * when they are more than there are host CPUs. */
+    bool host_schedules;
 };
 
 struct vcpu;
@@ -41,6 +50,10 @@ void vcpu_stop_all(void (*release)(void), void (*acquire)(void));
 
 /* A vCPU that is powered off does not run (RISC-V harts under HSM, x86 APs before SIPI). */
 void vcpu_set_power(struct cpu *cpu, bool on);
+
+/* The vCPU does not run again before the VM was paused and resumed, or vcpu_unhalt(). By its thread
+ * inside of run(), which it leaves. */
+void vcpu_stand(struct cpu *cpu);
 
 /* The vCPU was reset: it does not wait for an interrupt any more. It is paused. Any thread. */
 void vcpu_unhalt(struct cpu *cpu);
