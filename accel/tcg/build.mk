@@ -11,4 +11,5 @@ src-tcg += accel/tcg/perf.c
 src-tcg += accel/tcg/stats.c
 src-tcg += accel/tcg/memory.c
 src-tcg += accel/tcg/system.c
+src-tcg += accel/tcg/system-code.c
 src-tcg += accel/tcg/tlb.c

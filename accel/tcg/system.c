@@ -1,18 +1,6 @@
 /*
  * The translator as accelerator of machines: vCPUs on threads of their own, traps and interrupts
- * taken in the run loop, code found by the page it is in.
- *
- * Code. A unit belongs to host pages, so the same code in several address spaces is translated
- * once. What leads to a unit is either the jump cache of the vCPU's code space, which is flushed
- * with the TLB, or a link from within the same page. Everything that changes which space is current
- * leaves generated code, which empties the shadow stack too.
- *
- * Changing code. Before a page's bytes are read, its dirty bit for code is cleared and the leave to
- * store to it taken from all TLBs; a store then comes to mem_dirty_set(), which calls
- * code_written() and drops what is there. One hole remains: a vCPU may stand between its TLB probe
- * and the store while another one translates. A guest can rely on the new code only after a
- * fence.i, so units that were made while such stores were possible are `young`: fence.i compares
- * them with memory, and they are young until every other vCPU has left generated code once.
+ * taken in the run loop, code found by the page it is in (system-code.c).
  */
 #include "accel/tcg/system.h"
 
@@ -21,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "accel/accel.h"
 #include "accel/vcpu.h"
@@ -30,173 +17,10 @@
 #include "mem/space.h"
 #include "util/log.h"
 
-enum { YOUNG_MAX = 4096, MAX_CPUS = 512 };
-
 static struct {
     struct mem_space *memory;
     struct mem_listener listener;
-    /* with tcg.lock: */
-    struct tcg_unit *young[YOUNG_MAX];
-    unsigned young_count;
-    bool young_lost;         /* there were more */
-    uint64_t left[MAX_CPUS]; /* of each vCPU, when a unit became young last */
 } sys;
-
-/* ---- code ------------------------------------------------------------------------------------ */
-
-static void code_written(void *opaque, struct mem_ram *ram, uint64_t offset, uint64_t size)
-{
-    lock_acquire(&tcg.lock);
-    for (uint64_t at = offset; at < offset + size; at += MEM_PAGE_SIZE) {
-        tcg_drop_page_locked(ram->host + at);
-    }
-    lock_release(&tcg.lock);
-}
-
-/*
- * Stores into pages with code. Data may lie beside code, then the code should stay; or the page is
- * reused for data, then watching every store to it would be waste. So after some stores the page
- * counts as data, and after more of them each time that code comes back.
- */
-enum { MIXED_BITS = 12, MIXED_STORES = 16, MIXED_RETURNS_MAX = 10 };
-static struct {
-    _Atomic uint16_t stores, returns;
-} mixed[1 << MIXED_BITS]; /* by a hash of the page */
-
-static unsigned mixed_index(const uint8_t *host)
-{
-    return (unsigned)(((uint64_t)(uintptr_t)host >> MEM_PAGE_BITS) * 0x9e3779b97f4a7c15u >>
-                      (64 - MIXED_BITS));
-}
-
-bool tcg_store_beside_code(const uint8_t *host, unsigned size)
-{
-    unsigned i = mixed_index(host);
-    unsigned stores = atomic_fetch_add_explicit(&mixed[i].stores, 1, memory_order_relaxed);
-    unsigned returns = atomic_load_explicit(&mixed[i].returns, memory_order_relaxed);
-
-    if (stores >= (unsigned)MIXED_STORES << returns && returns < MIXED_RETURNS_MAX) {
-        atomic_store_explicit(&mixed[i].stores, 0, memory_order_relaxed);
-        atomic_store_explicit(&mixed[i].returns, (uint16_t)(returns + 1), memory_order_relaxed);
-        return false;
-    }
-    lock_acquire(&tcg.lock);
-    tcg_drop_bytes_locked(host, size);
-    lock_release(&tcg.lock);
-    return true;
-}
-
-static void protect_page(const uint8_t *host, struct mem_ram *ram)
-{
-    uint64_t offset = (uint64_t)(host - ram->host);
-
-    if (mem_dirty_test(ram, MEM_DIRTY_CODE, offset, MEM_PAGE_SIZE)) {
-        mem_dirty_clear(ram, MEM_DIRTY_CODE, offset, MEM_PAGE_SIZE, NULL);
-        tcg_tlb_protect(host);
-    }
-}
-
-static void protect(struct cpu *cpu, const struct tcg_where *where)
-{
-    for (unsigned i = 0; i < 2 && where->host[i]; i++) {
-        protect_page(where->host[i], where->ram[i]);
-    }
-}
-
-/* With the lock, after a unit was made. */
-static void note_young(struct tcg_unit *unit)
-{
-    if (!tcg.cpus || !tcg.cpus->next) {
-        return;
-    }
-    if (sys.young_count == YOUNG_MAX) {
-        sys.young_lost = true;
-    } else {
-        sys.young[sys.young_count++] = unit;
-    }
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        sys.left[cpu->cpu->index] = atomic_load(&cpu->system->left);
-    }
-}
-
-static void drop_if_changed(struct tcg_unit *unit)
-{
-    if (!unit->dead && tcg_is_changed(unit)) {
-        tcg_drop_locked(unit);
-    }
-}
-
-static bool all_have_left(void)
-{
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        if (atomic_load(&cpu->in_code) &&
-            atomic_load(&cpu->system->left) == sys.left[cpu->cpu->index]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* fence.i */
-static void fence_code(struct cpu *cpu)
-{
-    bool none;
-
-    lock_acquire(&tcg.lock);
-    none = all_have_left();
-    if (sys.young_lost) {
-        tcg_each_unit_locked(drop_if_changed);
-    } else {
-        for (unsigned i = 0; i < sys.young_count; i++) {
-            drop_if_changed(sys.young[i]);
-        }
-    }
-    if (none) {
-        sys.young_count = 0;
-        sys.young_lost = false;
-    }
-    lock_release(&tcg.lock);
-}
-
-static void forget_jumps(uint64_t pc)
-{
-    unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
-
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        for (unsigned i = 0; i < TCG_SPACES; i++) {
-            struct cpu_jump *jumps = cpu->system->code[i].jumps;
-
-            if (jumps && __atomic_load_n(&jumps[index].pc, __ATOMIC_RELAXED) == pc) {
-                __atomic_store_n(&jumps[index].pc, cpu_jump_empty(index), __ATOMIC_RELEASE);
-            }
-        }
-    }
-}
-
-static void forget_all_jumps(void)
-{
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        for (unsigned i = 0; i < TCG_SPACES; i++) {
-            struct cpu_jump *jumps = cpu->system->code[i].jumps;
-
-            for (unsigned n = 0; jumps && n < CPU_JUMP_CACHE_SIZE; n++) {
-                jumps[n].pc = cpu_jump_empty(n);
-            }
-        }
-    }
-    sys.young_count = 0;
-    sys.young_lost = false;
-}
-
-static const struct tcg_system_hooks hooks = {
-    .locate = tcg_tlb_locate,
-    .protect = protect,
-    .translated = note_young,
-    .forget_jumps = forget_jumps,
-    .forget_all_jumps = forget_all_jumps,
-    .slow = tcg_slow,
-    .memory = &tcg_system_memory,
-};
 
 /* ---- the run loop ---------------------------------------------------------------------------- */
 
@@ -221,7 +45,7 @@ static bool handle(struct cpu *cpu, enum cpu_exit reason)
         sched_yield();
         break;
     case CPU_EXIT_FENCE_CODE:
-        fence_code(cpu);
+        tcg_code_fence(cpu);
         break;
     case CPU_EXIT_MEM_FAULT:
         raise_fault(cpu);
@@ -433,8 +257,8 @@ static void code_changed(struct mem_gpa gpa, uint64_t size)
         const struct mem_section *section = mem_view_find(view, mem_gpa(at));
 
         if (section && section->ram) {
-            code_written(NULL, section->ram, section->ram_offset + (at - section->first.value),
-                         MEM_PAGE_SIZE);
+            tcg_code_written(NULL, section->ram, section->ram_offset + (at - section->first.value),
+                             MEM_PAGE_SIZE);
         }
     }
     mem_space_leave();
@@ -472,7 +296,7 @@ static const struct cpu_service_ops service = {
     .mode_changed = mode_changed,
     .data_space_changed = tcg_tlb_select,
     .code_changed = code_changed,
-    .code_fence = fence_code,
+    .code_fence = tcg_code_fence,
     .registers_fetch = registers_are_here,
     .registers_changed = registers_are_here,
     .breakpoint = no_breakpoint,
@@ -554,7 +378,7 @@ static int init(const struct accel_system_config *config, char *error, size_t er
     }
     if (result == 0) {
         tcg_config.options = opt_list;
-        tcg.system = &hooks;
+        tcg.system = &tcg_code_hooks;
         result = tcg_init(&tcg_config, error, error_size);
         free(opt_list);
         tcg.config.options = NULL;
@@ -564,7 +388,7 @@ static int init(const struct accel_system_config *config, char *error, size_t er
     }
     cpu_memory = &tcg_cpu_memory;
     sys.memory = config->memory;
-    mem_dirty_set_code_hook(code_written, NULL);
+    mem_dirty_set_code_hook(tcg_code_written, NULL);
     sys.listener = (struct mem_listener){
         .priority = 10, .add = section_changed, .remove = section_changed, .log = log_changed};
     mem_space_add_listener(config->memory, &sys.listener);
@@ -577,7 +401,7 @@ static struct cpu *create(const struct cpu_target_ops *ops, unsigned index)
     struct tcg_cpu *self;
     struct tcg_system_cpu *s;
 
-    if (!cpu || index >= MAX_CPUS) {
+    if (!cpu || index >= TCG_MAX_CPUS) {
         return NULL;
     }
     self = cpu->accel;

@@ -20,6 +20,7 @@ enum {
     TCG_LARGE = 8,
     TCG_LOCATED = 4096,   /* bits of a filter */
     TCG_CODE_PAGES = 256, /* entries of a code space's own little TLB */
+    TCG_MAX_CPUS = 512,
 };
 
 /*
@@ -114,8 +115,14 @@ void tcg_tlb_fill(struct cpu *cpu, uint64_t address, const struct cpu_translatio
 /* Guest memory has changed its place: what is being filled right now is void. */
 extern _Atomic uint64_t tcg_tlb_generation;
 
-/* system.c: bytes within a page that has code were stored. True: what was translated of them is
- * dropped, the rest of the page stays code. False: better have none there. */
+/* system-code.c */
+extern const struct tcg_system_hooks tcg_code_hooks;
+/* Whole pages of code were written: the dirty log's hook (mem_dirty_set_code_hook()). */
+void tcg_code_written(void *opaque, struct mem_ram *ram, uint64_t offset, uint64_t size);
+/* fence.i */
+void tcg_code_fence(struct cpu *cpu);
+/* Bytes within a page that has code were stored. True: what was translated of them is dropped, the
+ * rest of the page stays code. False: better have none there. */
 bool tcg_store_beside_code(const uint8_t *host, unsigned size);
 
 /* memory.c */
