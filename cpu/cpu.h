@@ -40,6 +40,8 @@ enum cpu_exit {
                             interrupts are enabled; pc: next instruction */
     CPU_EXIT_HALT,       /* wait for an interrupt; pc: next instruction */
     CPU_EXIT_PAUSE,      /* system emulation: the guest spins; pc: next instruction */
+    CPU_EXIT_AGAIN,      /* the mode word has changed, and the instruction is to be executed under
+                            the new one: nothing else has happened; pc: of it */
     CPU_EXIT_COUNT
 };
 

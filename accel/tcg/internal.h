@@ -118,6 +118,7 @@ struct tcg_cpu {
     X(CPU_EXIT_MODE, exits_mode, "exits: the mode word has changed")   \
     X(CPU_EXIT_HALT, exits_halt, "exits: waiting for an interrupt")    \
     X(CPU_EXIT_PAUSE, exits_pause, "exits: spinning")                  \
+    X(CPU_EXIT_AGAIN, exits_again, "exits: again, in another mode")    \
     X(TCG_EXIT_LOOKUP, exits_lookup, "exits: no unit to go on with")   \
     X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")          \
     X(TCG_STAY_SYSCALL, syscalls_inside, "system calls made without an exit")

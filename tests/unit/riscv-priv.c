@@ -450,7 +450,7 @@ static void floating_point(void)
         dirty = hart_read(MSTATUS) >> 63 && (hart_read(MSTATUS) & RV_MSTATUS_FS) == RV_MSTATUS_FS;
         clean = dirty == cases[n / 3].dirties;
         if (cases[n / 3].dirties && priv == RV_PRIV_U) { /* by a unit of another mode word */
-            clean &= reason == CPU_EXIT_MODE && left.pc == CODE;
+            clean &= reason == CPU_EXIT_AGAIN && left.pc == CODE;
             clean &= !(hart->common.mode & RV_MODE_FS) && run(bits) == CPU_EXIT_BREAKPOINT;
         } else {
             clean &= reason == CPU_EXIT_BREAKPOINT;
