@@ -20,26 +20,44 @@
 static struct {
     struct mem_space *memory;
     struct mem_listener listener;
+    void (*event)(enum accel_event event, struct cpu *cpu);
 } sys;
+
+void tcg_system_event(enum accel_event event, struct cpu *cpu)
+{
+    sys.event(event, cpu);
+}
 
 /* ---- the run loop ---------------------------------------------------------------------------- */
 
-static void raise_fault(struct cpu *cpu)
+/* What comes after a turn. */
+enum outcome {
+    GO_ON,
+    HALTED,  /* waits for an interrupt */
+    STOPPED, /* until a debugger lets it go on */
+};
+
+static enum outcome raise_fault(struct cpu *cpu)
 {
     struct tcg_system_cpu *s = tcg_system_cpu(cpu);
 
+    if (s->fault.watched) {
+        tcg_debug_hit(cpu);
+        return STOPPED;
+    }
     s->count_traps++;
     cpu->ops->system->raise_memory(cpu, s->fault.address, s->fault.access, s->fault.bus);
+    return GO_ON;
 }
 
-/* What a unit was left for. True: the vCPU halts. */
-static bool handle(struct cpu *cpu, enum cpu_exit reason)
+/* Does what a unit was left for. */
+static enum outcome handle(struct cpu *cpu, enum cpu_exit reason)
 {
     struct tcg_system_cpu *s = tcg_system_cpu(cpu);
 
     switch (reason) {
     case CPU_EXIT_HALT:
-        return !cpu->ops->system->has_work(cpu);
+        return cpu->ops->system->has_work(cpu) ? GO_ON : HALTED;
     case CPU_EXIT_PAUSE:
         /* whoever it waits for may be waiting for this host CPU */
         sched_yield();
@@ -48,8 +66,7 @@ static bool handle(struct cpu *cpu, enum cpu_exit reason)
         tcg_code_fence(cpu);
         break;
     case CPU_EXIT_MEM_FAULT:
-        raise_fault(cpu);
-        break;
+        return raise_fault(cpu);
     case CPU_EXIT_SYSCALL:
     case CPU_EXIT_BREAKPOINT:
     case CPU_EXIT_ILLEGAL:
@@ -61,7 +78,7 @@ static bool handle(struct cpu *cpu, enum cpu_exit reason)
     default:
         break; /* look around and go on */
     }
-    return false;
+    return GO_ON;
 }
 
 static void enter(struct cpu *cpu, const void *code)
@@ -73,21 +90,27 @@ static void enter(struct cpu *cpu, const void *code)
     thunk(cpu, code);
 }
 
-/* The code for pc, that is not in the jump cache; NULL with a fault (*fault) or a full cache. */
-static const void *find_code(struct cpu *cpu, uint64_t pc, struct cpu_jump *jump, bool *fault)
+/* Why there is no code for a pc. */
+enum missing { CACHE_FULL, FETCH_FAULTS, BREAKPOINT_THERE };
+
+/* The code for pc, that is not in the jump cache; or NULL, and why. */
+static const void *find_code(struct cpu *cpu, uint64_t pc, struct cpu_jump *jump, enum missing *why)
 {
     const void *code = NULL;
     struct tcg_where where;
-    struct tcg_unit *unit;
+    struct tcg_unit *unit = NULL;
 
-    *fault = !tcg_tlb_locate(cpu, pc, &where);
-    if (*fault) {
+    *why = FETCH_FAULTS;
+    if (!tcg_tlb_locate(cpu, pc, &where)) {
         return NULL;
     }
+    *why = CACHE_FULL;
     lock_acquire(&tcg.lock);
-    unit = tcg_find_locked(&where, cpu->mode);
-    if (!unit) {
-        unit = tcg_translate_locked(cpu, &where);
+    if (tcg_breaks_at_locked(pc)) {
+        *why = BREAKPOINT_THERE;
+    } else {
+        unit = tcg_find_locked(&where, cpu->mode);
+        unit = unit ? unit : tcg_translate_locked(cpu, &where);
     }
     if (unit) {
         code = tcg.interp ? (const void *)unit : tcg_code_rx + unit->code;
@@ -106,13 +129,23 @@ static enum cpu_exit run_cold(struct cpu *cpu, uint64_t pc)
                                            : CPU_EXIT_MEM_FAULT;
 }
 
+/* One instruction. */
+static enum cpu_exit run_one(struct cpu *cpu, uint64_t pc)
+{
+    struct tcg_where where;
+
+    return tcg_tlb_locate(cpu, pc, &where) ? (enum cpu_exit)tcg_run_one(cpu, &where)
+                                           : CPU_EXIT_MEM_FAULT;
+}
+
 /* Runs from pc to the next exit; which one. CPU_EXIT_NONE: go on with what pc is now. */
 static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
 {
     struct tcg_cpu *self = cpu->accel;
     struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
-    bool known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc, fault = false;
+    bool known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc;
     enum cpu_exit reason = CPU_EXIT_NONE;
+    enum missing why = CACHE_FULL;
     const void *code;
 
     if (!known && !tcg.interp && tcg_is_cold(cpu, pc)) {
@@ -121,7 +154,7 @@ static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
     tcg_begin_code(self);
     /* once more: the cache may have been emptied */
     known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc;
-    code = known && !log_enabled(LOG_NOCHAIN) ? jump->code : find_code(cpu, pc, jump, &fault);
+    code = known && !log_enabled(LOG_NOCHAIN) ? jump->code : find_code(cpu, pc, jump, &why);
     if (code) {
         tcg_log_exec(cpu, pc);
         if (tcg.interp) {
@@ -133,21 +166,51 @@ static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
     }
     atomic_store_explicit(&self->system->left, self->system->left + 1, memory_order_release);
     tcg_end_code(self);
-    if (fault) {
+    if (code) {
+        return reason;
+    }
+    switch (why) {
+    case FETCH_FAULTS:
         return CPU_EXIT_MEM_FAULT;
-    }
-    if (!code) {
+    case BREAKPOINT_THERE:
+        return run_one(cpu, pc); /* another vCPU's */
+    case CACHE_FULL:
         tcg_reset_cache(self);
+        break;
     }
-    return reason;
+    return CPU_EXIT_NONE;
+}
+
+static enum outcome turn(struct cpu *cpu)
+{
+    struct tcg_system_cpu *s = tcg_system_cpu(cpu);
+    bool one = s->debug.active && tcg_debug_begin(cpu);
+    enum outcome outcome;
+    enum cpu_exit reason;
+
+    if (!one && cpu->ops->system->take_interrupt(cpu)) {
+        s->count_interrupts++;
+    }
+    if (s->debug.active && !one && tcg_debug_break(cpu)) {
+        return STOPPED;
+    }
+    tcg_tlb_select(cpu);
+    reason = one ? run_one(cpu, tcg_pc(cpu)) : run_from(cpu, tcg_pc(cpu));
+    if (reason != (enum cpu_exit)TCG_EXIT_POLL || !atomic_load(&cpu->kicked)) {
+        tcg_count_exit(cpu->accel, reason);
+    }
+    outcome = handle(cpu, reason);
+    if (one && reason != CPU_EXIT_AGAIN && outcome != STOPPED && tcg_debug_end(cpu)) {
+        return STOPPED;
+    }
+    return outcome;
 }
 
 /* vcpu_ops.run */
 static bool run(struct cpu *cpu)
 {
     struct tcg_system_cpu *s = tcg_system_cpu(cpu);
-    const struct cpu_system_ops *ops = cpu->ops->system;
-    bool halted = false;
+    enum outcome outcome = GO_ON;
 
     cpu->normal_stack_limit = tcg_stack_limit(__builtin_frame_address(0));
     cpu->ops->load_fpu(cpu);
@@ -155,21 +218,14 @@ static bool run(struct cpu *cpu)
     if (atomic_exchange(&s->flush_all, false)) {
         tcg_tlb_flush_everything(cpu);
     }
-    while (!halted && !atomic_load_explicit(&cpu->kicked, memory_order_relaxed)) {
-        enum cpu_exit reason;
-
-        if (ops->take_interrupt(cpu)) {
-            s->count_interrupts++;
-        }
-        tcg_tlb_select(cpu);
-        reason = run_from(cpu, tcg_pc(cpu));
-        if (reason != (enum cpu_exit)TCG_EXIT_POLL || !atomic_load(&cpu->kicked)) {
-            tcg_count_exit(cpu->accel, reason);
-        }
-        halted = handle(cpu, reason);
+    if (atomic_exchange(&s->debug.changed, false)) {
+        tcg_debug_notice(cpu);
+    }
+    while (outcome == GO_ON && !atomic_load_explicit(&cpu->kicked, memory_order_relaxed)) {
+        outcome = turn(cpu);
     }
     cpu->ops->save_fpu(cpu);
-    return halted;
+    return outcome == HALTED;
 }
 
 static int thread_init(struct cpu *cpu)
@@ -269,22 +325,6 @@ static int registers_are_here(struct cpu *cpu)
     return 0; /* the state is where they live */
 }
 
-static int no_breakpoint(struct cpu *cpu, uint64_t address, bool insert)
-{
-    return -ENOTSUP;
-}
-
-static int no_watchpoint(struct cpu *cpu, uint64_t address, uint64_t size, unsigned access,
-                         bool insert)
-{
-    return -ENOTSUP;
-}
-
-static int no_single_step(struct cpu *cpu, bool on)
-{
-    return -ENOTSUP;
-}
-
 static const struct cpu_service_ops service = {
     .wake = vcpu_wake,
     .wait = vcpu_wait,
@@ -299,9 +339,10 @@ static const struct cpu_service_ops service = {
     .code_fence = tcg_code_fence,
     .registers_fetch = registers_are_here,
     .registers_changed = registers_are_here,
-    .breakpoint = no_breakpoint,
-    .watchpoint = no_watchpoint,
-    .single_step = no_single_step,
+    .breakpoint = tcg_debug_breakpoint,
+    .watchpoint = tcg_debug_watchpoint,
+    .single_step = tcg_debug_single_step,
+    .debug_stop = tcg_debug_stop,
 };
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
@@ -388,6 +429,7 @@ static int init(const struct accel_system_config *config, char *error, size_t er
     }
     cpu_memory = &tcg_cpu_memory;
     sys.memory = config->memory;
+    sys.event = config->event;
     mem_dirty_set_code_hook(tcg_code_written, NULL);
     sys.listener = (struct mem_listener){
         .priority = 10, .add = section_changed, .remove = section_changed, .log = log_changed};
@@ -406,7 +448,7 @@ static struct cpu *create(const struct cpu_target_ops *ops, unsigned index)
     }
     self = cpu->accel;
     s = calloc(1, sizeof(*s));
-    if (!s || !vcpu_create(cpu, index, &vcpu_ops)) {
+    if (!s || !tcg_cold_create(self) || !vcpu_create(cpu, index, &vcpu_ops)) {
         free(s);
         tcg_cpu_destroy(cpu);
         return NULL;
@@ -424,6 +466,7 @@ static void destroy(struct cpu *cpu)
 
     self->jumps = s->first_jumps;
     tcg_cpu_destroy(cpu);
+    tcg_debug_free(s);
     tcg_tlb_free(s);
     free(s);
 }
