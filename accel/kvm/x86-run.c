@@ -115,7 +115,9 @@ static void inject(struct kvm_cpu *k)
         unlock(i);
         if (vector >= 0) {
             interrupt.irq = (uint32_t)vector;
-            (void)kvm_vcpu_ioctl(k, KVM_INTERRUPT, &interrupt);
+            if (kvm_vcpu_ioctl(k, KVM_INTERRUPT, &interrupt) < 0) {
+                log_limited(LOG_INT, "KVM: interrupt %#x is refused\n", (unsigned)vector);
+            }
             run->ready_for_interrupt_injection = 0;
         }
     }
@@ -138,9 +140,6 @@ bool kvm_arch_before_run(struct kvm_cpu *k)
     struct x86_cpu *cpu = x86_cpu(k->cpu);
     uint64_t up = cpu_irq_levels(&cpu->wiring.lines);
 
-    if (__builtin_expect(!kvm_x86_cpu(k)->set_up, false) && kvm_x86_set_up(k) < 0) {
-        log_limited(LOG_UNIMP, "KVM: CPUID is refused\n");
-    }
     if (__builtin_expect(up & ~LINE(INTR), 0)) {
         if (k->answered) {
             /* finish that first; the lines are looked at again */

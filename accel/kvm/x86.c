@@ -81,6 +81,12 @@ int kvm_arch_init_vm(char *error, size_t error_size)
         snprintf(error, error_size, "-accel kvm: KVM_SET_TSS_ADDR: %s", strerror(-err));
         return err;
     }
+    size = kvm_check_extension(KVM_CAP_MAX_VCPU_ID);
+    if (size && kvm.max_cpus > (unsigned)size) {
+        snprintf(error, error_size, "-smp %u: APIC ids of KVM on this host end at %d", kvm.max_cpus,
+                 size - 1);
+        return -ERANGE;
+    }
     ask_for_tiles();
     kvm_x86.sregs2 = kvm_check_extension(KVM_CAP_SREGS2);
     kvm_x86.xcrs = kvm_check_extension(KVM_CAP_XCRS);
@@ -237,14 +243,18 @@ static void take_capabilities(void)
 /* Which bits depend on what user space does. */
 static void correct(void)
 {
-    struct x86_leaf *l = add_leaf(1, 0, false);
+    struct x86_leaf *l = leaf_of(1, 0);
     bool apic = kvm_x86_apic_in_kernel();
 
-    change_bits(&l->ecx, 1u << 31, true); /* it is a guest */
-    change_bits(&l->ecx, 1u << 24, apic && kvm_check_extension(KVM_CAP_TSC_DEADLINE_TIMER));
-    change_bits(&l->ecx, 1u << 21, apic || kvm_x86.msr_exits); /* x2APIC */
+    if (l) {
+        change_bits(&l->ecx, 1u << 31, true); /* it is a guest */
+        change_bits(&l->ecx, 1u << 24, apic && kvm_check_extension(KVM_CAP_TSC_DEADLINE_TIMER));
+        change_bits(&l->ecx, 1u << 21, apic || kvm_x86.msr_exits); /* x2APIC */
+    }
     l = add_leaf(6, 0, false);
-    change_bits(&l->eax, 1u << 2, true); /* the APIC's timer does not stop */
+    if (l) {
+        change_bits(&l->eax, 1u << 2, true); /* the APIC's timer does not stop */
+    }
     l = leaf_of(7, 0);
     if (l) {
         bool listed = false;

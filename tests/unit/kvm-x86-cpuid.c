@@ -46,8 +46,7 @@ static unsigned put_questions(void)
 
 static bool same(const struct x86_leaf *l, const uint32_t answer[4])
 {
-    return l->eax == answer[0] && l->ebx == answer[1] && l->ecx == answer[2] &&
-           l->edx == answer[3];
+    return l->eax == answer[0] && l->ebx == answer[1] && l->ecx == answer[2] && l->edx == answer[3];
 }
 
 /* The kernel's own idea of a leaf. */
@@ -145,9 +144,12 @@ static void compare(const char *model, unsigned ring, unsigned apic_id)
 
 int main(void)
 {
-    static const char *const models[] = {"host", "qemu64,check=off", "EPYC-Rome,check=off",
+    static const char *const models[] = {"host",
+                                         "qemu64,check=off",
+                                         "EPYC-Rome,check=off",
                                          "Skylake-Client,check=off,vendor=GenuineIntel",
-                                         "pentium3,check=off", "host,kvm=off",
+                                         "pentium3,check=off",
+                                         "host,kvm=off",
                                          "host,host-cache-info=on,+invtsc,check=off"};
 
     if (!bench_open("", "CPUID in the guest")) {
