@@ -1,5 +1,4 @@
-"""What hosts, or QEMU, are known to do otherwise than the guests expect; tests/kvm/run says when that
-applies.
+"""What hosts or QEMU do otherwise than the guests expect; run says when that applies.
 
 A host's KVM may itself be emulated ("nested" below): ring 0 and protected mode then run in the host
 kernel's instruction emulator, which does not know every instruction, and ring 3 runs on the real
@@ -8,8 +7,8 @@ processor whatever CR0, CR4 and descriptors of the guest say.
 
 UNKNOWN = 'nested: the emulator of ring 0 does not know the instruction'
 
-# guest: (part, None or the only kinds of irqchip, who can't, reason). What the host can't, nobody runs;
-# what just QEMU can't, we run alone.
+# guest: (part, None or the only kinds of irqchip, who can't, reason). What the host can't, nobody
+# runs; what just QEMU can't, we run alone.
 PARTS = {
     'modes': [
         ('real-invalid', None, 'host', UNKNOWN),
@@ -43,7 +42,8 @@ LINES = {
     'modes': [
         ('compatibility/(arpl|adjusted|decimal|bound|out of bounds|into)',
          'nested: the emulator of compatibility mode does not know the instruction'),
-        ('system-calls/(one|flags in it|flags after it|many|calls)', 'nested: SYSCALL stays in ring 3'),
+        ('system-calls/(one|flags in it|flags after it|many|calls)',
+         'nested: SYSCALL stays in ring 3'),
         ('syscall-modes/(back to 32 bits|CS|switched off)', 'nested: SYSCALL stays in ring 3'),
         ('control/CR[04]: bit 32', 'nested: the upper half is ignored'),
         ('privileged/cli with IOPL 3', 'nested: no IOPL'),
@@ -64,7 +64,8 @@ LINES = {
         ('avx/without OSXSAVE', 'nested: CR4 does not matter to ring 3'),
     ],
     'paging': [
-        ('over/nothing stored', "KVM's emulator stores the first part of what faults in the second"),
+        ('over/nothing stored',
+         "KVM's emulator stores the first part of what faults in the second"),
     ],
     'cpuid': [
         ('no-msrs/PAT', 'KVM takes types of PAT that do not exist'),
@@ -80,11 +81,15 @@ LINES = {
          'nested: the local APIC in the kernel takes what it delivers as acknowledged'),
     ],
     'apic': [
-        ('ipi/nested', 'nested: the local APIC in the kernel takes what it delivers as acknowledged'),
+        ('ipi/nested',
+         'nested: the local APIC in the kernel takes what it delivers as acknowledged'),
         ('ipi/(illegal vector, taken|error interrupts|ESR)', 'neither KVM nor QEMU has this error'),
         ('ipi/and on again', 'QEMU keeps what comes while the APIC is off'),
         ('nmi/PIC as NMI', 'KVM has no NMI by LINT0, QEMU has it twice'),
         ('shadow/', 'nested: interrupts are taken between runs of the emulator only'),
+    ],
+    'hostile': [
+        ('(timer|pit)-storm/', 'QEMU does nothing but its timers'),
     ],
 }
 
@@ -105,15 +110,18 @@ DIFFERS = {
         ('all/beyond the top', ONES),
     ],
     'pio': [
-        ('fw_cfg/(data as|its middle)', 'fw_cfg has a selector of 16 bits, data of 8, and DMA of 32 or 64'),
+        ('fw_cfg/(data as|its middle)',
+         'fw_cfg has a selector of 16 bits, data of 8, and DMA of 32 or 64'),
     ],
     'irq': [
         ('ioapic/entry, all ones', 'reserved bits are zero; QEMU and KVM keep them'),
     ],
     'timers': [
-        ('pit/pin', "pin 2, as the ACPI tables say; QEMU has KVM's own routes with the PIT in the kernel"),
+        ('pit/pin',
+         "pin 2, as the ACPI tables say; QEMU has KVM's own routes with the PIT in the kernel"),
     ],
     'pci': [
-        ('config/extended', 'no capability there; QEMU has 256 bytes without PCI Express capability'),
+        ('config/extended',
+         'no capability there; QEMU has 256 bytes without PCI Express capability'),
     ],
 }

@@ -39,7 +39,6 @@ uint32_t run_at_iret(const void *code, uint32_t argument, uint32_t flags, uint32
     extern const char name[], name##_end[];                                        \
     __asm__(".pushsection .text\n.balign 16\n" #name ": " text "\n" #name "_end: " \
             "ud2\n.popsection")
-#define DONE(name)                              (trap.vector == 6 && trap.eip == (uint32_t)name##_end)
 #define EXPECT_DONE(what, piece)                expect_trap(what, piece, piece##_end, -1, 0)
 #define EXPECT_TRAP(what, piece, vector, error) expect_trap(what, piece, piece##_end, vector, error)
 void expect_trap(const char *what, const void *piece, const void *piece_end, int vector,

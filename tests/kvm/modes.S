@@ -1,9 +1,9 @@
 /*
  * What modes.c needs and C can't have: system call handlers, and code of 16 and 32 bits.
  *
- * void real_mode(unsigned test) leaves long mode, runs one of the tests below in real mode, and comes
- * back. Code and data of real mode are copied to REAL first; a test leaves its results in `results`,
- * of which there is the copy at REAL only.
+ * void real_mode(unsigned test) leaves long mode, runs one of the tests below in real mode, and
+ * comes back. Code and data of real mode are copied to REAL first; a test leaves its results in
+ * `real_results`, of the copy.
  */
 #include "tests/kvm/selectors.h"
 

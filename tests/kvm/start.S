@@ -5,8 +5,8 @@
  * their own addresses by pages of 2 MiB, open to ring 3. The other processors come here by INIT and
  * SIPI through `trampoline`, which has been copied to 0x8000.
  *
- * An interrupt or exception is offered to `handlers[vector]`. Without one, it ends the run_at() that
- * is under way; what the guest did in between is of no interest but for what is in `trap`.
+ * An interrupt or exception is offered to `handlers[vector]`. Without one, it ends the run_at()
+ * that is under way; what the guest did in between is of no interest but for what is in `trap`.
  */
 #include "tests/kvm/selectors.h"
 

@@ -1,8 +1,8 @@
 /*
  * Entry, tables and traps of the 32-bit guests; guest32.h says how to use it.
  *
- * There is no paging until a guest wants it. Each exception ends the run_at() that is under way, or is
- * offered to handlers[vector].
+ * There is no paging until a guest wants it. Each exception ends the run_at() that is under way, or
+ * is offered to handlers[vector].
  */
 #include "tests/kvm/selectors32.h"
 
