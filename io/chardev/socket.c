@@ -8,6 +8,7 @@
  */
 #include "io/chardev/internal.h"
 #include "io/socket/socket.h"
+#include "util/ending.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -216,6 +217,9 @@ static int start_server(struct socket_chardev *s, char *error, size_t error_size
     if (s->listen_fd < 0) {
         s->listen_fd = listen_somewhere(s, error, error_size);
         s->unlink_path = s->listen_fd >= 0 && s->path && !s->abstract;
+        if (s->unlink_path) {
+            ending_note_file(s->path);
+        }
     }
     if (s->listen_fd < 0) {
         return s->listen_fd;
@@ -419,7 +423,7 @@ static void socket_close(struct chardev *chr)
         close(s->listen_fd);
     }
     if (s->unlink_path) {
-        unlink(s->path);
+        ending_remove_file(s->path);
     }
 }
 

@@ -4,6 +4,7 @@
  * and link-dgram.c.
  */
 #include "io/net/link.h"
+#include "util/ending.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -289,6 +290,7 @@ static int dgram_open(struct net_backend *net, char *error, size_t error_size)
     err = open_udp(s, &to.address[0], &local, error, error_size);
     if (!err && s->local.type == END_UNIX && !s->local.abstract) {
         s->dgram.unlink_path = s->local.path;
+        ending_note_file(s->local.path);
     }
     return err;
 }
