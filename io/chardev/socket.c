@@ -316,6 +316,7 @@ static int check_options(struct socket_chardev *s, char *error, size_t error_siz
     if (s->reconnect) {
         s->reconnect_ms = s->reconnect * 1000;
     }
+    s->chr.reconnects = s->reconnect_ms != 0;
     if (s->reconnect_ms && s->server) {
         return invalid(error, error_size, "reconnect= is for clients: server=on has to go");
     }
