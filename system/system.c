@@ -127,6 +127,10 @@ static void make_machine(struct session *s)
     set_machine_properties(s);
     check_start(s);
     check(s, setup_smp(o->smp, type->max_cpus, &s->machine->smp, s->error, sizeof(s->error)));
+    if (s->machine->smp.dies > 1 && !type->has_dies) {
+        error_fatal("-smp %s: dies=%u: the machine %s has one in a socket", o->smp,
+                    s->machine->smp.dies, type->name);
+    }
     check(s, setup_rtc(o->rtc, &s->machine->rtc_offset, s->error, sizeof(s->error)));
     check(s, setup_globals(&o->globals, &s->globals, s->error, sizeof(s->error)));
     s->machine->globals = s->globals;

@@ -6,6 +6,11 @@ unit-syslibs-machine-loader := $(ZLIB_LIBS) $(ZSTD_LIBS)
 unit-libs-machine-fdt := hw mem util
 unit-syslibs-machine-fdt := $(FDT_LIBS)
 
+x86-machine-tests := machine-x86-acpi machine-x86-boot
+unit-tests += $(x86-machine-tests)
+$(foreach t,$(x86-machine-tests),$(eval unit-libs-$(t) := hw io x86 mem util))
+$(foreach t,$(x86-machine-tests),$(eval unit-syslibs-$(t) := $(SYSTEM_LIBS)))
+
 unit-tests += system-keyval system-setup
 unit-libs-system-keyval := system util
 unit-syslibs-system-keyval := $(JANSSON_LIBS)
