@@ -78,12 +78,16 @@ LDFLAGS := -Wl,--gc-sections -pthread $(mode-cflags) $(CONFIG_LDFLAGS)
 ifeq ($(MODE),)
 link-static = $(CC) $(LDFLAGS) -static-pie $(CONFIG_RELR) $(LDFLAGS_STATIC)
 static-syslibs := $(LIBS_STATIC) -lm
+# What is linked statically there is so here too: relocating a shared capstone, with all the
+# architectures that it knows, would cost each machine three megabytes and a millisecond.
+link-dynamic = $(CC) $(LDFLAGS) -pie $(LDFLAGS_STATIC)
+dynamic-syslibs := $(LIBS_STATIC) -lm
 else
 link-static = $(CC) $(LDFLAGS) -pie
 static-syslibs := $(LIBS_SHARED) -lm
+link-dynamic = $(link-static)
+dynamic-syslibs := $(static-syslibs)
 endif
-link-dynamic = $(CC) $(LDFLAGS) -pie
-dynamic-syslibs := $(LIBS_SHARED) -lm
 
 # In link order: a library may use those to its right, and util.
 LIBS := linux-user system tools hw io kvm accel tcg riscv x86 cpu mem jit util
