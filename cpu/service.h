@@ -80,9 +80,9 @@ struct cpu_service_ops {
     int (*registers_fetch)(struct cpu *cpu);
     int (*registers_changed)(struct cpu *cpu);
     /* Breakpoint at a guest-virtual address (x86: a linear one), and watchpoint over a range
-     * (access: bit 0 read, bit 1 write). All vCPUs are stopped. Inserting what is there already does
-     * nothing. -ENOSPC when the accelerator has no more, -EFAULT when it needs the address to be
-     * mapped and it is not, -ENOENT when removing what is not there. */
+     * (access: bit 0 read, bit 1 write). All vCPUs are stopped. Inserting what is there already
+     * does nothing. -ENOSPC when the accelerator has no more, -EFAULT when it needs the address to
+     * be mapped and it is not, -ENOENT when removing what is not there. */
     int (*breakpoint)(struct cpu *cpu, uint64_t address, bool insert);
     int (*watchpoint)(struct cpu *cpu, uint64_t address, uint64_t size, unsigned access,
                       bool insert);
