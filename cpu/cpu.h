@@ -52,8 +52,7 @@ struct cpu_jump {
     uint64_t pc;
     const void *code;
 };
-#define CPU_JUMP_CACHE_BITS  12
-#define CPU_JUMP_CACHE_SIZE  (1u << CPU_JUMP_CACHE_BITS)
+#define CPU_JUMP_CACHE_MAX   (1u << 14) /* entries */
 #define CPU_JUMP_EMPTY_FIRST 2
 
 /* The pc of the empty entry at an index. */
@@ -139,8 +138,8 @@ struct cpu_target_ops {
                             unsigned length, char *text, size_t text_size);
 };
 
-/* A jump cache without entries. */
-extern struct cpu_jump cpu_no_jumps[CPU_JUMP_CACHE_SIZE];
+/* A jump cache of any size without entries. */
+extern struct cpu_jump cpu_no_jumps[CPU_JUMP_CACHE_MAX];
 
 /* Makes generated code of the vCPU leave for its run loop soon: back edges and calls see the stack
  * limit, indirect jumps find nothing. Any thread, async-signal-safe. */

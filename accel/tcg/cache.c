@@ -244,7 +244,7 @@ static void forget_jumps(uint64_t pc)
         tcg.system->forget_jumps(pc);
         return;
     }
-    unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
+    unsigned index = tcg_jump_index(pc);
 
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
         if (cpu->jumps[index].pc == pc) {

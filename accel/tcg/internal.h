@@ -76,7 +76,7 @@ struct tcg_unit {
 struct tcg_cpu {
     struct cpu *cpu;
     struct tcg_cpu *next;
-    struct cpu_jump *jumps; /* CPU_JUMP_CACHE_SIZE entries */
+    struct cpu_jump *jumps; /* tcg_jump_count() entries */
     struct tcg_cold *cold;  /* cold.c */
     jmp_buf escape;         /* interp.c: from a fault in a helper */
     bool interpreting;      /* system mode: a helper's fault leaves by `escape` */
@@ -188,6 +188,28 @@ struct tcg {
 };
 
 extern struct tcg tcg;
+
+/*
+ * Entries of a jump cache. In user mode indirect jumps and returns that miss look there; in system
+ * mode also all jumps that leave their page, so that a compiler's needs thousands of entries.
+ */
+enum { TCG_JUMP_BITS_USER = 12, TCG_JUMP_BITS_SYSTEM = 14 };
+_Static_assert(1u << TCG_JUMP_BITS_SYSTEM <= CPU_JUMP_CACHE_MAX, "cpu_no_jumps stands for each");
+
+static inline unsigned tcg_jump_bits(void)
+{
+    return tcg.system ? TCG_JUMP_BITS_SYSTEM : TCG_JUMP_BITS_USER;
+}
+
+static inline unsigned tcg_jump_count(void)
+{
+    return 1u << tcg_jump_bits();
+}
+
+static inline unsigned tcg_jump_index(uint64_t pc)
+{
+    return (pc >> 1) & (tcg_jump_count() - 1);
+}
 
 /* buffer.c: the code buffer, mapped twice. Offsets are from its start. */
 extern uint8_t *tcg_code_rx, *tcg_code_rw;

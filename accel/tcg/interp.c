@@ -115,7 +115,7 @@ enum cpu_exit tcg_run_interp(struct cpu *cpu)
             tcg_count_exit(self, CPU_EXIT_KICK);
             return CPU_EXIT_KICK;
         }
-        jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+        jump = &self->jumps[tcg_jump_index(pc)];
         if (__atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc) {
             unit = (struct tcg_unit *)jump->code;
         } else {

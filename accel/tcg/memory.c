@@ -266,9 +266,50 @@ static bool access_bytes(struct cpu *cpu, struct tcg_access *a)
     return true;
 }
 
+/*
+ * The host address of an access within a page that the TLB has, aligned or not; NULL if it has not.
+ * What it has is the same for generated code: a page may be stored to without a mark.
+ */
+static uint8_t *quick(const struct cpu *cpu, uint64_t address, unsigned size, bool store)
+{
+    const struct jit_tlb_entry *entry =
+        (const struct jit_tlb_entry *)((const char *)cpu->tlb_table +
+                                       jit_tlb_offset(address, cpu->tlb_mask));
+    uint64_t tag = store ? __atomic_load_n(&entry->store_tag, __ATOMIC_RELAXED)
+                         : __atomic_load_n(&entry->load_tag, __ATOMIC_RELAXED);
+
+    if ((address & -MEM_PAGE_SIZE) != tag ||
+        (address & (MEM_PAGE_SIZE - 1)) + size > MEM_PAGE_SIZE) {
+        return NULL;
+    }
+    return (uint8_t *)(uintptr_t)(address + entry->addend);
+}
+
+static bool misaligned(const struct tcg_access *a)
+{
+    return a->address & (a->size - 1u);
+}
+
+/*
+ * Generated code comes here with addresses that the TLB has, too: misaligned ones, and those of a
+ * group whose first and last are not in one page.
+ */
 bool tcg_access(struct cpu *cpu, struct tcg_access *a)
 {
+    bool is_atomic = a->kind != JIT_ACCESS_LOAD && a->kind != JIT_ACCESS_STORE;
+    uint8_t *host = is_atomic && misaligned(a)
+                        ? NULL
+                        : quick(cpu, a->address, a->size, a->kind != JIT_ACCESS_LOAD);
+
     tcg_system_cpu(cpu)->count_slow++;
+    if (host) {
+        if (is_atomic) {
+            atomic(a, host);
+        } else {
+            plain(a, host);
+        }
+        return true;
+    }
     return (a->address & (MEM_PAGE_SIZE - 1)) + a->size > MEM_PAGE_SIZE ? access_bytes(cpu, a)
                                                                         : access_page(cpu, a);
 }
@@ -344,32 +385,8 @@ bool tcg_slow(void *state, struct jit_host_regs *regs, const uint8_t *site)
 
 /* ---- from the interpreter -------------------------------------------------------------------- */
 
-/* The quick way is for it, too. */
-static uint8_t *quick(const struct cpu *cpu, uint64_t address, unsigned size, bool store)
-{
-    const struct jit_tlb_entry *entry =
-        (const struct jit_tlb_entry *)((const char *)cpu->tlb_table +
-                                       jit_tlb_offset(address, cpu->tlb_mask));
-    uint64_t tag = address & (-MEM_PAGE_SIZE | (size - 1));
-
-    if (tag != __atomic_load_n(store ? &entry->store_tag : &entry->load_tag, __ATOMIC_RELAXED)) {
-        return NULL;
-    }
-    return (uint8_t *)(uintptr_t)(address + entry->addend);
-}
-
 static int interpret(struct cpu *cpu, struct tcg_access *a)
 {
-    uint8_t *host = quick(cpu, a->address, a->size, a->kind != JIT_ACCESS_LOAD);
-
-    if (host) {
-        if (a->kind == JIT_ACCESS_CAS) {
-            atomic(a, host);
-        } else {
-            plain(a, host);
-        }
-        return 0;
-    }
     return tcg_access(cpu, a) ? 0 : -EFAULT;
 }
 

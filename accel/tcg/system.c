@@ -160,7 +160,7 @@ static void fence_code(struct cpu *cpu)
 
 static void forget_jumps(uint64_t pc)
 {
-    unsigned index = (pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
+    unsigned index = tcg_jump_index(pc);
 
     for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
         for (unsigned i = 0; i < TCG_SPACES; i++) {
@@ -179,7 +179,7 @@ static void forget_all_jumps(void)
         for (unsigned i = 0; i < TCG_SPACES; i++) {
             struct cpu_jump *jumps = cpu->system->code[i].jumps;
 
-            for (unsigned n = 0; jumps && n < CPU_JUMP_CACHE_SIZE; n++) {
+            for (unsigned n = 0; jumps && n < tcg_jump_count(); n++) {
                 jumps[n].pc = cpu_jump_empty(n);
             }
         }
@@ -286,7 +286,7 @@ static enum cpu_exit run_cold(struct cpu *cpu, uint64_t pc)
 static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
 {
     struct tcg_cpu *self = cpu->accel;
-    struct cpu_jump *jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    struct cpu_jump *jump = &self->jumps[tcg_jump_index(pc)];
     bool known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc, fault = false;
     enum cpu_exit reason = CPU_EXIT_NONE;
     const void *code;

@@ -38,7 +38,7 @@ bool tcg_take_kick(struct cpu *cpu)
 
 void tcg_forget_jumps(struct tcg_cpu *self)
 {
-    memset(self->jumps, 0, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
+    memset(self->jumps, 0, tcg_jump_count() * sizeof(*self->jumps));
     self->jumps[0].pc = CPU_JUMP_EMPTY_FIRST;
 }
 
@@ -131,7 +131,7 @@ static const void *hook_lookup(void *state, uint64_t pc)
     if (tcg.system && !tcg.system->locate(cpu, pc, &where)) {
         return leave_for(cpu, TCG_EXIT_LOOKUP);
     }
-    jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    jump = &self->jumps[tcg_jump_index(pc)];
     lock_acquire(&tcg.lock);
     tcg.stats.lookups_missed++;
     unit = unit_for(cpu, &where);
@@ -228,7 +228,7 @@ static const void *hook_call(void *state)
         return leave_for(cpu, TCG_EXIT_LOOKUP);
     }
     pc = tcg_pc(cpu);
-    jump = &self->jumps[(pc >> 1) & (CPU_JUMP_CACHE_SIZE - 1)];
+    jump = &self->jumps[tcg_jump_index(pc)];
     return __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc ? jump->code : hook_lookup(state, pc);
 }
 
@@ -243,7 +243,7 @@ static void fill_layout(struct jit_layout *layout, const struct tcg_config *conf
         .tlb_mask = offsetof(struct cpu, tlb_mask),
         .stack_limit = offsetof(struct cpu, stack_limit),
         .jump_cache = offsetof(struct cpu, jump_cache),
-        .jump_cache_bits = CPU_JUMP_CACHE_BITS,
+        .jump_cache_bits = tcg_jump_bits(),
         .exit_reason = offsetof(struct cpu, exit_reason),
         .host_sp = offsetof(struct cpu, host_sp),
         .spill = offsetof(struct cpu, spill),
@@ -328,14 +328,14 @@ static struct cpu *new_cpu(size_t state_size)
     struct cpu *cpu = aligned_alloc(64, (state_size + 63) & ~(size_t)63);
     struct tcg_cpu *self = calloc(1, sizeof(*self));
     /* zero pages until used; most threads touch little of it */
-    struct cpu_jump *jumps = mmap(NULL, CPU_JUMP_CACHE_SIZE * sizeof(*jumps),
+    struct cpu_jump *jumps = mmap(NULL, tcg_jump_count() * sizeof(*jumps),
                                   PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (!cpu || !self || jumps == MAP_FAILED) {
         free(cpu);
         free(self);
         if (jumps != MAP_FAILED) {
-            munmap(jumps, CPU_JUMP_CACHE_SIZE * sizeof(*jumps));
+            munmap(jumps, tcg_jump_count() * sizeof(*jumps));
         }
         return NULL;
     }
@@ -402,7 +402,7 @@ void tcg_cpu_destroy(struct cpu *cpu)
     *p = self->next;
     tcg_keep_exits_locked(self);
     lock_release(&tcg.lock);
-    munmap(self->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*self->jumps));
+    munmap(self->jumps, tcg_jump_count() * sizeof(*self->jumps));
     tcg_cold_free(self);
     free(self);
     free(cpu);
@@ -577,7 +577,7 @@ void tcg_fork_child(struct cpu *self)
             continue;
         }
         /* the thread does not exist here; its memory does */
-        munmap(cpu->jumps, CPU_JUMP_CACHE_SIZE * sizeof(*cpu->jumps));
+        munmap(cpu->jumps, tcg_jump_count() * sizeof(*cpu->jumps));
         tcg_cold_free(cpu);
         free(cpu->cpu);
         free(cpu);

@@ -45,7 +45,7 @@ static void clear_table(struct jit_tlb_entry *tlb, uint64_t mask)
 
 static void clear_jumps(struct tcg_code_space *space)
 {
-    memset(space->jumps, 0, CPU_JUMP_CACHE_SIZE * sizeof(*space->jumps));
+    memset(space->jumps, 0, tcg_jump_count() * sizeof(*space->jumps));
     space->jumps[0].pc = CPU_JUMP_EMPTY_FIRST;
 }
 
@@ -147,7 +147,7 @@ static struct tcg_code_space *code_space(struct tcg_system_cpu *s, const struct 
         }
     }
     if (!oldest->jumps) {
-        oldest->jumps = must(aligned_alloc(64, CPU_JUMP_CACHE_SIZE * sizeof(struct cpu_jump)));
+        oldest->jumps = must(aligned_alloc(64, tcg_jump_count() * sizeof(struct cpu_jump)));
         oldest->filled = true;
     }
     clear_code(oldest);
@@ -266,7 +266,7 @@ static void flush_code_page(struct tcg_code_space *space, uint64_t page)
 {
     struct tcg_code_page *entry = code_page(space, page);
     unsigned bit = located_bit(page);
-    unsigned first = (page >> 1) & (CPU_JUMP_CACHE_SIZE - 1);
+    unsigned first = tcg_jump_index(page);
 
     if (in_large(&space->large, page)) {
         clear_code(space);
@@ -284,7 +284,7 @@ static void flush_code_page(struct tcg_code_space *space, uint64_t page)
         }
     }
 }
-_Static_assert(CPU_JUMP_CACHE_SIZE >= MEM_PAGE_SIZE / 2, "a page's entries are neighbours");
+_Static_assert(1u << TCG_JUMP_BITS_SYSTEM >= MEM_PAGE_SIZE / 2, "a page's entries are neighbours");
 
 static bool concerns(const struct cpu_space_key *key, const struct cpu_flush *what)
 {

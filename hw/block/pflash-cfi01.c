@@ -14,6 +14,9 @@
  * taken, and no block is ever locked. A read-only bank answers programming and erasing with the
  * error bits.
  *
+ * Without a node the chips are erased, and most guests never look: the content takes no memory
+ * until something is programmed. Reads come here until then, and find ones.
+ *
  * A node gets what has changed page by page behind the guest's back: changed pages are marked, and
  * one request at a time copies some out. A page that changes meanwhile is marked, and copied,
  * again. An error of the host is said once; the guest, which was told that all is well, is not.
@@ -177,7 +180,7 @@ static void to_array(struct pflash_cfi01 *flash)
     flash->command = CMD_ARRAY_ZERO;
     flash->cycle = 0;
     flash->buffer_left = 0;
-    mem_region_set_rom_mode(&flash->mmio, true);
+    mem_region_set_rom_mode(&flash->mmio, !flash->erased);
 }
 
 /* The command is over, and the status register shows how it went. */
@@ -196,8 +199,10 @@ static int flash_read(void *opaque, uint64_t offset, unsigned size, uint64_t *va
 
     switch (flash->command) {
     case CMD_ARRAY_ZERO:
-        *value = 0;
-        memcpy(value, flash->ram->host + offset, size);
+        *value = flash->erased ? bits_mask(size * 8) : 0;
+        if (!flash->erased) {
+            memcpy(value, flash->ram->host + offset, size);
+        }
         break;
     case CMD_ID:
         *value = from_chips(flash, identification(flash, offset), offset, size);
@@ -215,6 +220,10 @@ static int flash_read(void *opaque, uint64_t offset, unsigned size, uint64_t *va
 static void program(struct pflash_cfi01 *flash, uint64_t offset, const uint8_t *bytes,
                     uint64_t size)
 {
+    if (flash->erased) {
+        memset(flash->ram->host, 0xff, flash->size);
+        flash->erased = false;
+    }
     for (uint64_t i = 0; i < size; i++) {
         flash->ram->host[offset + i] &= bytes[i];
     }
@@ -225,6 +234,9 @@ static void erase(struct pflash_cfi01 *flash, uint64_t offset)
 {
     uint64_t block = offset - offset % flash->sector_length;
 
+    if (flash->erased) {
+        return;
+    }
     memset(flash->ram->host + block, 0xff, flash->sector_length);
     content_changed(flash, block, flash->sector_length);
 }
@@ -472,8 +484,8 @@ static int fill_content(struct pflash_cfi01 *flash, char *error, size_t error_si
 {
     int err;
 
+    flash->erased = !flash->node;
     if (!flash->node) {
-        memset(flash->ram->host, 0xff, flash->size);
         return 0;
     }
     err = read_node(flash, error, error_size);
@@ -553,7 +565,7 @@ static int flash_post_load(void *object, uint32_t version)
         flash->buffer_first % flash->buffer_size) {
         return -EINVAL;
     }
-    mem_region_set_rom_mode(&flash->mmio, flash->command == CMD_ARRAY_ZERO);
+    mem_region_set_rom_mode(&flash->mmio, flash->command == CMD_ARRAY_ZERO && !flash->erased);
     content_changed(flash, 0, flash->size);
     return 0;
 }
@@ -579,6 +591,7 @@ static const struct property flash_properties[] = {
     PROPERTY_END,
 };
 static const struct state_field flash_fields[] = {
+    STATE(BOOL, "erased", struct pflash_cfi01, erased),
     STATE(U8, "command", struct pflash_cfi01, command),
     STATE(U8, "cycle", struct pflash_cfi01, cycle),
     STATE(U8, "status", struct pflash_cfi01, status),

@@ -44,9 +44,10 @@ struct pflash_cfi01 {
     struct loop *loop;       /* the main loop; may be NULL without a node */
     /* for the machine; valid once realized */
     struct mem_region mmio;
-    struct mem_ram *ram; /* the content; firmware may be loaded into it */
+    struct mem_ram *ram; /* the content */
     /* private */
     uint64_t size;
+    bool erased;          /* nothing was ever programmed, and the content is not in `ram` */
     uint32_t buffer_size; /* bytes of a buffered write */
     uint8_t cfi[PFLASH_CFI_SIZE];
     uint8_t command;       /* what reads show, and what is under way; 0: the content */

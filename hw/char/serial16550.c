@@ -537,18 +537,18 @@ static const struct state_field serial_fields[] = {
     STATE(STRUCT, "tx", struct serial16550, tx, .table = &fifo_state),
     STATE_END,
 };
-static const struct state_table serial_state = {.name = "serial",
-                                                .version = 1,
-                                                .min_version = 1,
-                                                .fields = serial_fields,
-                                                .post_load = serial_post_load};
+const struct state_table serial16550_state = {.name = "serial",
+                                              .version = 1,
+                                              .min_version = 1,
+                                              .fields = serial_fields,
+                                              .post_load = serial_post_load};
 
 const struct hw_device_type serial16550_type = {
     .name = "serial-mm",
     .help = "16550A serial port",
     .size = sizeof(struct serial16550),
     .properties = serial_properties,
-    .state = &serial_state,
+    .state = &serial16550_state,
     .internal = true,
     .realize = serial_realize,
     .unrealize = serial_unrealize,

@@ -1,5 +1,6 @@
 /*
- * 16550A serial port with memory-mapped registers ("ns16550a" in a device tree).
+ * 16550A serial port with memory-mapped registers ("ns16550a" in a device tree);
+ * hw/char/isa-serial.h has it at ports.
  *
  * The host's end is a chardev; without one, output is lost and nothing comes in. Wiring: set `chr`
  * and `clock`, realize, put `mmio` into memory and connect `out`.
@@ -44,5 +45,7 @@ struct serial16550 {
 };
 
 extern const struct hw_device_type serial16550_type;
+/* Of struct serial16550, for devices that are one at another place. */
+extern const struct state_table serial16550_state;
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * Files and blobs. Blobs are a list by address, so that an overlap is between neighbours. A file
- * that is loaded whole stays mapped from the host's file (privately), so that an initrd costs no
- * memory twice.
+ * that is loaded whole stays mapped from the host's file (privately), and lets go of its pages once
+ * they are written, so that an initrd costs no memory twice.
  */
 #include "hw/machine/loader.h"
 
@@ -219,6 +219,9 @@ static void write_blob(const struct loader_blob *blob, struct mem_space *memory)
         if (is_ram) {
             (void)mem_access_write_rom(memory, mem_gpa(blob->address + done), from, n);
         }
+    }
+    if (blob->mapped) {
+        (void)madvise(blob->data, blob->filled, MADV_DONTNEED);
     }
 }
 

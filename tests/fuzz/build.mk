@@ -12,6 +12,8 @@ fuzz-libs-fw-cfg := hw mem util
 
 fuzz-targets += devices
 fuzz-libs-devices := hw mem util
+fuzz-targets += devices-x86
+fuzz-libs-devices-x86 := hw mem util
 ifeq ($(CONFIG_GLIB),yes)
 fuzz-targets += pci virtio-blk virtio-mmio virtio-net virtio-pci
 fuzz-libs-virtio-blk := hw io mem util

@@ -7,23 +7,22 @@
 #include "hw/char/serial16550.h"
 #include "hw/core/lock.h"
 #include "hw/core/reset.h"
-#include "hw/core/runstate.h"
 #include "hw/intc/aclint.h"
 #include "hw/intc/plic.h"
 #include "hw/misc/htif.h"
 #include "hw/misc/syscon-test.h"
 #include "hw/rtc/goldfish-rtc.h"
-#include "io/chardev/chardev.h"
 #include "mem/access.h"
 
 #include "tests/fuzz/fuzz.h"
+#include "tests/fuzz/host.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { RAM_SIZE = 0x10000, TIMERS = 16, SECTOR = 0x4000 };
+enum { RAM_SIZE = 0x10000, SECTOR = 0x4000 };
 
 #define RAM UINT64_C(0x80000000)
 
@@ -35,100 +34,7 @@ static struct pflash_cfi01 *flash;
 
 /* ---- the host's side ---- */
 
-struct cpu_timer {
-    enum cpu_clock clock;
-    int64_t deadline;
-    void (*fire)(void *opaque);
-    void *opaque;
-};
-
-static struct cpu_timer timers[TIMERS];
-static unsigned timer_count;
-static int64_t now[CPU_CLOCK_COUNT];
-
-static int64_t clock_now(struct cpu_clock_source *source, enum cpu_clock clock)
-{
-    return now[clock];
-}
-
-static struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu_clock clock,
-                                       void (*fire)(void *opaque), void *opaque)
-{
-    assert(timer_count < TIMERS);
-    timers[timer_count] = (struct cpu_timer){clock, CPU_CLOCK_NEVER, fire, opaque};
-    return &timers[timer_count++];
-}
-
-static void timer_arm(struct cpu_timer *timer, int64_t deadline)
-{
-    timer->deadline = deadline;
-}
-
-static void timer_destroy(struct cpu_timer *timer)
-{
-}
-
-static const struct cpu_clock_ops clock_ops = {clock_now, timer_create_, timer_arm, timer_destroy};
-static struct cpu_clock_source source = {&clock_ops};
-
-/* Time goes on; the virtual clock does not reach the end of its range. */
-static void advance(int64_t ns)
-{
-    for (unsigned i = 0; i < CPU_CLOCK_COUNT; i++) {
-        now[i] = now[i] > INT64_MAX / 2 ? 0 : now[i] + ns;
-    }
-    for (unsigned i = 0; i < timer_count; i++) {
-        if (timers[i].deadline <= now[timers[i].clock]) {
-            timers[i].deadline = CPU_CLOCK_NEVER;
-            timers[i].fire(timers[i].opaque);
-        }
-    }
-}
-
-struct chardev {
-    const struct chardev_handlers *handlers;
-    void *opaque;
-    size_t room, waiting;
-};
-
 static struct chardev uart_host, htif_host;
-
-int chardev_attach(struct chardev *chr, const struct chardev_handlers *handlers, void *opaque)
-{
-    chr->handlers = handlers;
-    chr->opaque = opaque;
-    return 0;
-}
-
-void chardev_accept(struct chardev *chr)
-{
-    static const uint8_t bytes[64];
-    size_t n = chr->handlers->can_receive(chr->opaque);
-
-    assert(n <= sizeof(bytes));
-    n = n < chr->waiting ? n : chr->waiting;
-    chr->waiting -= n;
-    if (n) {
-        chr->handlers->receive(chr->opaque, bytes, n);
-    }
-}
-
-static volatile uint8_t written_sum;
-
-size_t chardev_write(struct chardev *chr, const uint8_t *bytes, size_t size)
-{
-    for (size_t i = 0; i < size; i++) {
-        written_sum = (uint8_t)(written_sum ^ bytes[i]);
-    }
-    size = size < chr->room ? size : chr->room;
-    chr->room -= size;
-    return size;
-}
-
-const char *chardev_id(const struct chardev *chr)
-{
-    return "fuzz";
-}
 
 struct block_node {
     struct block_request *waiting;
@@ -384,16 +290,6 @@ static void host_does(struct fuzz_input *in, unsigned what)
         break;
     default:
         advance((int64_t)fuzz_number(in, 6));
-    }
-}
-
-static void take_requests(void)
-{
-    enum hw_cause cause;
-    uint32_t detail;
-
-    for (unsigned i = 0; i < HW_REQUEST_COUNT; i++) {
-        (void)hw_runstate_take((enum hw_request)i, &cause, &detail);
     }
 }
 

@@ -238,6 +238,14 @@ const char *chardev_id(const struct chardev *chr)
     return "bench";
 }
 
+/* The one of that id, which a test may set. */
+static struct chardev *bench_chardev;
+
+struct chardev *chardev_find(const char *id)
+{
+    return strcmp(id, "bench") == 0 ? bench_chardev : NULL;
+}
+
 /* Somebody types. */
 static inline void bench_type(struct chardev *chr, const char *text)
 {

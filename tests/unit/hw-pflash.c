@@ -258,7 +258,17 @@ static void check_life(struct pflash_cfi01 *flash)
     property_set(pflash_cfi01_type.properties, other, "", "name", "flash1", error, sizeof(error));
     bench_realize(other);
     bench_put(FLASH + 0x10000000, &other->mmio);
-    tap_eq(bench_read(FLASH + 0x10000000, 4), 0xffffffff, "without a node it is erased");
+    tap_eq(bench_read(FLASH + 0x10000000, 8), UINT64_MAX, "without a node it is erased");
+    tap_eq(bench_read(FLASH + 0x10000001, 1), 0xff, "for a byte too");
+    bench_write(FLASH + 0x10000000, 4, 0x00200020);
+    bench_write(FLASH + 0x10000000, 4, 0x00d000d0);
+    bench_write(FLASH + 0x10000000, 4, 0x00ff00ff);
+    tap_ok(other->ram->host[0] == 0, "and takes no memory, erased again or not");
+    bench_write(FLASH + 0x10000000, 4, 0x00400040);
+    bench_write(FLASH + 0x10000004, 4, 0x12345678);
+    bench_write(FLASH + 0x10000000, 4, 0x00ff00ff);
+    tap_eq(bench_read(FLASH + 0x10000000, 8), 0x12345678ffffffff, "until it is programmed");
+    tap_eq(bench_read(FLASH + 0x10000000 + SIZE - 4, 4), 0xffffffff, "which leaves the rest");
     command(0, 0xe8);
     command(0, 1);
     set(0x3000, 0);

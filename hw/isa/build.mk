@@ -1,0 +1,3 @@
+# The ISA bus.
+
+src-hw += hw/isa/isa.c

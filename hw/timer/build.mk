@@ -1,0 +1,3 @@
+# Timers.
+
+src-hw += hw/timer/i8254.c
