@@ -224,18 +224,16 @@ static void change_bits(uint32_t *word, uint32_t mask, bool on)
 static void take_capabilities(void)
 {
     static const uint32_t numbers[X86_CAPABILITY_MSRS] = {0x10a, 0xcf, 0x345};
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } get;
+    uint64_t room[(sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)) / 8];
+    struct kvm_msrs *get = (struct kvm_msrs *)room;
 
     for (unsigned n = 0; n < X86_CAPABILITY_MSRS && numbers[n]; n++) {
-        memset(&get, 0, sizeof(get));
-        get.head.nmsrs = 1;
-        get.entry.index = numbers[n];
-        if (kvm_dev_ioctl(KVM_GET_MSRS, &get) == 1) {
+        memset(room, 0, sizeof(room));
+        get->nmsrs = 1;
+        get->entries[0].index = numbers[n];
+        if (kvm_dev_ioctl(KVM_GET_MSRS, get) == 1) {
             supported.msr[supported.msr_count].number = numbers[n];
-            supported.msr[supported.msr_count++].value = get.entry.data;
+            supported.msr[supported.msr_count++].value = get->entries[0].data;
         }
     }
 }
