@@ -29,7 +29,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { WORD_BITS = 64, CLEAR_PAGES = 1 << 18, RING_MIN = 1024 };
+enum { WORD_BITS = 64, CLEAR_PAGES = 1 << 18, RING_MIN = 1024, RING_IDLE_MAX = 1000 };
 
 static struct {
     struct lock lock;
@@ -245,8 +245,19 @@ static void mark(const struct kvm_dirty_gfn *gfn)
     }
 }
 
-/* One vCPU's ring, or with NULL those of all. */
-static void reap_locked(struct kvm_cpu *only)
+/* Has the kernel watch again what was harvested. A signal may have it do less at a time. */
+static void reset_rings(size_t count)
+{
+    for (unsigned idle = 0; count && idle < 1000;) {
+        int done = kvm_vm_ioctl(KVM_RESET_DIRTY_RINGS, NULL);
+
+        idle = done > 0 ? 0 : idle + 1;
+        count -= done > 0 && (size_t)done < count ? (size_t)done : done > 0 ? count : 0;
+    }
+}
+
+/* One vCPU's ring, or with NULL those of all; how many pages they had. */
+static size_t reap_locked(struct kvm_cpu *only)
 {
     size_t cpus = 0, count = 0;
 
@@ -261,19 +272,20 @@ static void reap_locked(struct kvm_cpu *only)
             count = harvest(k, count);
         }
     }
-    if (count) {
-        (void)kvm_vm_ioctl(KVM_RESET_DIRTY_RINGS, NULL);
-    }
+    reset_rings(count);
     for (size_t i = 0; i < count; i++) {
         mark(&dirty.found[i]);
     }
+    return count;
 }
 
-void kvm_dirty_ring_full(struct kvm_cpu *k)
+bool kvm_dirty_ring_full(struct kvm_cpu *k)
 {
     lock_acquire(&dirty.lock);
-    reap_locked(k);
+    k->ring_idle = reap_locked(k) ? 0 : k->ring_idle + 1;
     lock_release(&dirty.lock);
+    /* Somebody else may have been first, but not time and again. */
+    return k->ring_idle < RING_IDLE_MAX;
 }
 
 void kvm_dirty_fetch(uint32_t number, bool stopped)

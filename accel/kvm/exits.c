@@ -166,8 +166,12 @@ static enum kvm_outcome ioapic_eoi(struct kvm_cpu *k)
 
 static enum kvm_outcome ring_full(struct kvm_cpu *k)
 {
-    kvm_dirty_ring_full(k);
-    return KVM_GO_ON;
+    if (kvm_dirty_ring_full(k)) {
+        return KVM_GO_ON;
+    }
+    kvm_internal_error(k, "the ring of written pages is full, but has none: the host's kernel has "
+                          "lost some: try without dirty-ring-size");
+    return KVM_LEAVE;
 }
 
 /* ---- what does not --------------------------------------------------------------------------- */

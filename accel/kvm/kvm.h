@@ -75,6 +75,7 @@ struct kvm_cpu {
     struct kvm_run *run;
     struct kvm_dirty_gfn *ring; /* NULL: none */
     uint32_t ring_next;         /* under the lock of dirty.c */
+    unsigned ring_idle;         /* how often it was full without an entry */
     bool fetched;               /* the state has the guest's registers ... */
     bool changed;               /* ... and is to be taken over before the next run */
     _Atomic bool in_kernel;     /* in KVM_RUN, or about to be */
@@ -196,8 +197,8 @@ void kvm_dirty_unmap_ring(struct kvm_cpu *cpu);
 /* Brings what the kernel has logged of a slot into the dirty bits; with rings, of all. Under the
  * topology lock. `stopped`: the caller has called kvm_stop_others(). */
 void kvm_dirty_fetch(uint32_t number, bool stopped);
-/* The vCPU's ring is full. On its thread. */
-void kvm_dirty_ring_full(struct kvm_cpu *cpu);
+/* The vCPU's ring is full. On its thread. False: it says so again and again, but is empty. */
+bool kvm_dirty_ring_full(struct kvm_cpu *cpu);
 /* Slots change under this, where rings are. */
 void kvm_dirty_lock(void);
 void kvm_dirty_unlock(void);
@@ -275,6 +276,7 @@ int kvm_arch_breakpoint(struct kvm_cpu *cpu, uint64_t address, bool insert);
 int kvm_arch_watchpoint(struct kvm_cpu *cpu, uint64_t address, uint64_t size, unsigned access,
                         bool insert);
 int kvm_arch_single_step(struct kvm_cpu *cpu, bool on);
+bool kvm_arch_debug_stop(struct kvm_cpu *cpu, struct cpu_stop *why);
 
 /* Lines for kvm_internal_error(): registers and code. */
 void kvm_arch_dump(struct kvm_cpu *cpu, void (*line)(void *opaque, const char *text), void *opaque);
