@@ -101,8 +101,8 @@ struct cpu_service_ops {
      * a vCPU that runs takes notice soon, or has to be stopped (KVM).
      */
 
-    /* Breakpoint at a guest-virtual address (x86: a linear one), in every address space: the vCPU stops before it
-     * executes an instruction there. */
+    /* Breakpoint at a guest-virtual address (x86: a linear one), in every address space: the vCPU
+     * stops before it executes an instruction there. */
     int (*breakpoint)(struct cpu *cpu, uint64_t address, bool insert);
     /*
      * Watchpoint over `size` bytes of guest-virtual addresses, for accesses by the vCPU that are

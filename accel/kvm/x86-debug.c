@@ -324,7 +324,8 @@ static int remove_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size,
 
 static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size, unsigned type)
 {
-    struct kvm_x86_debug *d = debug_of(k), before = *d;
+    struct kvm_x86_debug *d = debug_of(k);
+    bool fresh[KVM_X86_DEBUG_REGISTERS] = {false};
     int err;
 
     for (uint64_t at = address; at - address < size;) {
@@ -337,6 +338,7 @@ static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size,
                 break;
             }
             set_register(d, n, at, piece, type);
+            fresh[n] = true;
         }
         at += piece;
         if (at - address >= size) {
@@ -345,8 +347,7 @@ static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size,
     }
     /* Breakpoints that have moved by now may stay where they are. */
     for (unsigned n = 0; n < KVM_X86_DEBUG_REGISTERS; n++) {
-        if (d->reg[n].type != DR7_EXECUTE &&
-            memcmp(&d->reg[n], &before.reg[n], sizeof(d->reg[n])) != 0) {
+        if (fresh[n]) {
             d->reg[n].size = 0;
         }
     }

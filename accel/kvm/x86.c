@@ -221,21 +221,43 @@ static void change_bits(uint32_t *word, uint32_t mask, bool on)
     *word = on ? *word | mask : *word & ~mask;
 }
 
+/* Bits that the kernel does not list, since guests have the thing without its help. */
+static void take_native_bits(void)
+{
+    static const struct {
+        uint32_t leaf;
+        uint8_t reg; /* 1 EBX, 3 EDX */
+        uint32_t mask;
+    } bits[] = {
+        {7, 1, 1u << 9},          /* fast string operations */
+        {7, 3, 1u << 4},          /* and short ones */
+        {0x80000008, 1, 1u << 2}, /* XSAVE keeps error pointers */
+    };
+
+    for (unsigned n = 0; n < BITS_ARRAY_SIZE(bits); n++) {
+        struct x86_leaf *l = leaf_of(bits[n].leaf, 0);
+        uint32_t r[4];
+
+        if (l && __get_cpuid_count(bits[n].leaf, 0, &r[0], &r[1], &r[2], &r[3])) {
+            l->ebx |= bits[n].reg == 1 ? r[1] & bits[n].mask : 0;
+            l->edx |= bits[n].reg == 3 ? r[3] & bits[n].mask : 0;
+        }
+    }
+}
+
 static void take_capabilities(void)
 {
     static const uint32_t numbers[X86_CAPABILITY_MSRS] = {0x10a, 0xcf, 0x345};
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } get;
+    uint64_t room[(sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)) / 8];
+    struct kvm_msrs *get = (struct kvm_msrs *)room;
 
     for (unsigned n = 0; n < X86_CAPABILITY_MSRS && numbers[n]; n++) {
-        memset(&get, 0, sizeof(get));
-        get.head.nmsrs = 1;
-        get.entry.index = numbers[n];
-        if (kvm_dev_ioctl(KVM_GET_MSRS, &get) == 1) {
+        memset(room, 0, sizeof(room));
+        get->nmsrs = 1;
+        get->entries[0].index = numbers[n];
+        if (kvm_dev_ioctl(KVM_GET_MSRS, get) == 1) {
             supported.msr[supported.msr_count].number = numbers[n];
-            supported.msr[supported.msr_count++].value = get.entry.data;
+            supported.msr[supported.msr_count++].value = get->entries[0].data;
         }
     }
 }
@@ -263,6 +285,11 @@ static void correct(void)
             listed |= supported.msr[n].number == 0x10a;
         }
         change_bits(&l->edx, listed ? 0 : 1u << 29, false); /* IA32_ARCH_CAPABILITIES */
+    }
+    l = add_leaf(0x80000007, 0, false);
+    if (l && kvm_x86.mce_banks) {
+        /* AMD's: banks do not mind overflows, and say what can be survived; KVM's are such */
+        change_bits(&l->ebx, 3, true);
     }
     l = leaf_of(KVM_CPUID_FEATURES, 0);
     if (l) {
@@ -297,6 +324,7 @@ static int init_supported(struct kvm_cpu *cpu)
     for (uint32_t subleaf = 0; subleaf < 5; subleaf++) {
         take_native(4, subleaf, true);
     }
+    take_native_bits();
     take_capabilities();
     correct();
     l = leaf_of(0xd, 0);

@@ -11,8 +11,6 @@
 
 #include <string.h>
 
-enum { SUBLEAVES_MAX = 64 };
-
 static bool is_amd(const struct x86_model *m)
 {
     return !memcmp(m->vendor, "AuthenticAMD", 12) || !memcmp(m->vendor, "HygonGenuine", 12);
@@ -446,50 +444,50 @@ static bool fill_c0(const struct x86_model *m, const struct x86_topology *t, str
     return true;
 }
 
-/* Leaves that may be more than their features, by number. */
+/* Leaves by number; those that may be more than their features have a function. */
 static const struct {
     uint32_t leaf;
     fill_fn *fill;
-    bool subleaves;
+    uint8_t subleaves; /* that there may be; 0: the leaf has none */
 } leaves[] = {
-    {0, fill_0, false},
-    {1, fill_1, false},
-    {2, x86_cache_leaf, false},
-    {4, x86_cache_leaf, true},
-    {5, fill_5, false},
-    {6, NULL, false},
-    {7, fill_7, true},
-    {0xa, fill_a, false},
-    {0xb, fill_topology, true},
-    {0xd, fill_d, true},
-    {0x12, fill_12, true},
-    {0x14, fill_14, true},
-    {0x19, fill_19, false},
-    {0x1c, fill_1c, false},
-    {0x1d, fill_1d, true},
-    {0x1e, fill_1e, true},
-    {0x1f, fill_topology, true},
-    {0x24, fill_24, true},
-    {0x29, NULL, false},
-    {0x40000000, fill_hypervisor, false},
-    {0x40000001, fill_hypervisor, false},
-    {0x40000010, fill_hypervisor, false},
-    {0x80000000, fill_x0, false},
-    {0x80000001, fill_x1, false},
-    {0x80000002, fill_brand, false},
-    {0x80000003, fill_brand, false},
-    {0x80000004, fill_brand, false},
-    {0x80000005, x86_cache_leaf, false},
-    {0x80000006, x86_cache_leaf, false},
-    {0x80000007, NULL, false},
-    {0x80000008, fill_x8, false},
-    {0x8000000a, fill_xa, false},
-    {0x8000001d, fill_x1d, true},
-    {0x8000001e, fill_x1e, false},
-    {0x80000021, NULL, false},
-    {0x80000022, fill_x22, false},
-    {0xc0000000, fill_c0, false},
-    {0xc0000001, NULL, false},
+    {0, fill_0, 0},
+    {1, fill_1, 0},
+    {2, x86_cache_leaf, 0},
+    {4, x86_cache_leaf, 8},
+    {5, fill_5, 0},
+    {6, NULL, 0},
+    {7, fill_7, 3},
+    {0xa, fill_a, 0},
+    {0xb, fill_topology, 4},
+    {0xd, fill_d, 20},
+    {0x12, fill_12, 8},
+    {0x14, fill_14, 4},
+    {0x19, fill_19, 0},
+    {0x1c, fill_1c, 0},
+    {0x1d, fill_1d, 2},
+    {0x1e, fill_1e, 2},
+    {0x1f, fill_topology, 4},
+    {0x24, fill_24, 2},
+    {0x29, NULL, 0},
+    {0x40000000, fill_hypervisor, 0},
+    {0x40000001, fill_hypervisor, 0},
+    {0x40000010, fill_hypervisor, 0},
+    {0x80000000, fill_x0, 0},
+    {0x80000001, fill_x1, 0},
+    {0x80000002, fill_brand, 0},
+    {0x80000003, fill_brand, 0},
+    {0x80000004, fill_brand, 0},
+    {0x80000005, x86_cache_leaf, 0},
+    {0x80000006, x86_cache_leaf, 0},
+    {0x80000007, NULL, 0},
+    {0x80000008, fill_x8, 0},
+    {0x8000000a, fill_xa, 0},
+    {0x8000001d, fill_x1d, 8},
+    {0x8000001e, fill_x1e, 0},
+    {0x80000021, NULL, 0},
+    {0x80000022, fill_x22, 0},
+    {0xc0000000, fill_c0, 0},
+    {0xc0000001, NULL, 0},
 };
 
 static void put_words(const struct x86_model *m, struct x86_leaf *l)
@@ -527,9 +525,9 @@ unsigned x86_model_leaves(const struct x86_model *m, struct x86_leaf *out)
     unsigned count = 0;
 
     for (unsigned n = 0; n < BITS_ARRAY_SIZE(leaves); n++) {
-        for (uint32_t sub = 0; sub < (leaves[n].subleaves ? SUBLEAVES_MAX : 1); sub++) {
+        for (uint32_t sub = 0; sub < (leaves[n].subleaves ? leaves[n].subleaves : 1u); sub++) {
             struct x86_leaf l = {
-                .leaf = leaves[n].leaf, .subleaf = sub, .has_subleaf = leaves[n].subleaves};
+                .leaf = leaves[n].leaf, .subleaf = sub, .has_subleaf = leaves[n].subleaves > 0};
 
             if (!is_shown(m, l.leaf)) {
                 break;

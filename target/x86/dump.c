@@ -129,6 +129,7 @@ static void dump_code(const struct x86_cpu *cpu, line_fn *line, void *opaque)
     uint8_t bytes[CODE_BYTES];
     char text[LINE_SIZE], insn[160], hex[3 * 15 + 1];
     size_t have = 0, at = 0;
+    uint64_t pc = cpu->rip;
 
     while (have < sizeof(bytes)) { /* a page at a time: offsets wrap as the mode has it */
         uint64_t linear = x86_linear(cpu, X86_CS, cpu->rip + have);
@@ -146,7 +147,7 @@ static void dump_code(const struct x86_cpu *cpu, line_fn *line, void *opaque)
         return;
     }
     for (unsigned n = 0; n < CODE_INSNS && at < have; n++) {
-        size_t length = cpu->common.ops->disassemble(&cpu->common, cpu->rip + at, bytes + at,
+        size_t length = cpu->common.ops->disassemble(&cpu->common, pc, bytes + at,
                                                      (unsigned)(have - at), insn, sizeof(insn));
         size_t used = 0;
 
@@ -156,9 +157,10 @@ static void dump_code(const struct x86_cpu *cpu, line_fn *line, void *opaque)
             used += (size_t)snprintf(hex + used, sizeof(hex) - used, "%02x ", bytes[at + i]);
         }
         snprintf(text, sizeof(text), "%s %016llx: %-24s %s", n == 0 ? ">" : " ",
-                 (unsigned long long)(cpu->rip + at), hex, insn);
+                 (unsigned long long)pc, hex, insn);
         line(opaque, text);
         at += length;
+        pc += length;
     }
 }
 

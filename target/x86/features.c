@@ -1,7 +1,13 @@
-/* Feature bits by name. */
+/*
+ * Feature bits by name. Names are looked up often, by models at start and for every register that
+ * is fetched, so they are sorted once, with the bits of each, and dependencies are kept as pairs of
+ * these.
+ */
 #include "target/x86/features.h"
 #include "util/bits.h"
 
+#include <pthread.h>
+#include <stdlib.h>
 #include <string.h>
 
 const struct x86_word x86_words[X86_WORD_COUNT] = {
@@ -33,6 +39,101 @@ static const struct {
 #include "target/x86/features.def"
 };
 
+enum { BITS_MAX = 2, NAMES_MAX = BITS_ARRAY_SIZE(x86_feature_table) };
+
+/* A name, and its bits; by name. */
+static struct name {
+    const char *name;
+    unsigned row, count;
+    struct {
+        uint8_t word;
+        uint32_t mask;
+    } at[BITS_MAX];
+} names[NAMES_MAX];
+static unsigned name_count;
+
+static struct {
+    const struct name *name, *needed;
+} resolved[BITS_ARRAY_SIZE(needs)];
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+struct key {
+    const char *text;
+    size_t length;
+};
+
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->name, ((const struct name *)b)->name);
+}
+
+static int compare_key(const void *k, const void *n)
+{
+    const struct key *key = k;
+    const char *name = ((const struct name *)n)->name;
+    int order = strncmp(key->text, name, key->length);
+
+    return order ? order : name[key->length] ? -1 : 0;
+}
+
+static const struct name *lookup(const char *text, size_t length)
+{
+    struct key key = {text, length};
+
+    return bsearch(&key, names, name_count, sizeof(names[0]), compare_key);
+}
+
+static void prepare(void)
+{
+    for (unsigned n = 0; n < x86_feature_count; n++) {
+        const struct x86_feature *f = &x86_feature_table[n];
+        struct name *to = names;
+
+        while (to < names + name_count && strcmp(to->name, f->name) != 0) {
+            to++;
+        }
+        if (to == names + name_count) {
+            *to = (struct name){.name = f->name, .row = n};
+            name_count++;
+        }
+        if (to->count < BITS_MAX) {
+            to->at[to->count].word = f->word;
+            to->at[to->count++].mask = 1u << f->bit;
+        }
+    }
+    qsort(names, name_count, sizeof(names[0]), compare_names);
+    for (unsigned n = 0; n < BITS_ARRAY_SIZE(needs); n++) {
+        resolved[n].name = lookup(needs[n].name, strlen(needs[n].name));
+        resolved[n].needed = lookup(needs[n].needed, strlen(needs[n].needed));
+    }
+}
+
+static const struct name *find(const char *text, size_t length)
+{
+    pthread_once(&once, prepare);
+    return lookup(text, length);
+}
+
+static bool test(const struct x86_features *set, const struct name *name)
+{
+    for (unsigned n = 0; n < name->count; n++) {
+        if (!(set->word[name->at[n].word] & name->at[n].mask)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void change(struct x86_features *set, const struct name *name, bool on)
+{
+    for (unsigned n = 0; n < name->count; n++) {
+        uint32_t *word = &set->word[name->at[n].word];
+
+        *word = on ? *word | name->at[n].mask : *word & ~name->at[n].mask;
+    }
+}
+
 /* Is the text this name, with '_' in place of any '-' or '.'? */
 static bool is_name(const char *text, size_t length, const char *name)
 {
@@ -46,9 +147,14 @@ static bool is_name(const char *text, size_t length, const char *name)
 
 const char *x86_feature_find(const char *text, size_t length)
 {
-    for (unsigned n = 0; n < x86_feature_count; n++) {
-        if (is_name(text, length, x86_feature_table[n].name)) {
-            return x86_feature_table[n].name;
+    const struct name *exact = find(text, length);
+
+    if (exact) {
+        return exact->name;
+    }
+    for (unsigned n = 0; n < name_count; n++) {
+        if (is_name(text, length, names[n].name)) {
+            return names[n].name;
         }
     }
     for (unsigned n = 0; n < BITS_ARRAY_SIZE(aliases); n++) {
@@ -61,45 +167,34 @@ const char *x86_feature_find(const char *text, size_t length)
 
 bool x86_feature_is_first(unsigned row)
 {
-    for (unsigned n = 0; n < row; n++) {
-        if (!strcmp(x86_feature_table[n].name, x86_feature_table[row].name)) {
-            return false;
-        }
-    }
-    return true;
+    const char *name = x86_feature_table[row].name;
+
+    return find(name, strlen(name))->row == row;
 }
 
 void x86_feature_set(struct x86_features *set, const char *name, bool on)
 {
-    for (unsigned n = 0; n < x86_feature_count; n++) {
-        const struct x86_feature *f = &x86_feature_table[n];
-        if (!strcmp(f->name, name)) {
-            set->word[f->word] = (set->word[f->word] & ~(1u << f->bit)) | (uint32_t)on << f->bit;
-        }
+    const struct name *n = find(name, strlen(name));
+
+    if (n) {
+        change(set, n, on);
     }
 }
 
 bool x86_feature_test(const struct x86_features *set, const char *name)
 {
-    bool found = false;
+    const struct name *n = find(name, strlen(name));
 
-    for (unsigned n = 0; n < x86_feature_count; n++) {
-        const struct x86_feature *f = &x86_feature_table[n];
-        if (!strcmp(f->name, name)) {
-            found = true;
-            if (!x86_word_test(set, f->word, f->bit)) {
-                return false;
-            }
-        }
-    }
-    return found;
+    return n && test(set, n);
 }
 
 const char *x86_feature_lacks(const struct x86_features *set, const char *name)
 {
-    for (unsigned n = 0; n < BITS_ARRAY_SIZE(needs); n++) {
-        if (!strcmp(needs[n].name, name) && !x86_feature_test(set, needs[n].needed)) {
-            return needs[n].needed;
+    const struct name *n = find(name, strlen(name));
+
+    for (unsigned i = 0; i < BITS_ARRAY_SIZE(needs); i++) {
+        if (resolved[i].name == n && !test(set, resolved[i].needed)) {
+            return needs[i].needed;
         }
     }
     return NULL;
@@ -107,11 +202,12 @@ const char *x86_feature_lacks(const struct x86_features *set, const char *name)
 
 void x86_features_close(struct x86_features *set)
 {
+    pthread_once(&once, prepare);
     for (bool again = true; again;) {
         again = false;
         for (unsigned n = 0; n < BITS_ARRAY_SIZE(needs); n++) {
-            if (x86_feature_test(set, needs[n].name) && !x86_feature_test(set, needs[n].needed)) {
-                x86_feature_set(set, needs[n].name, false);
+            if (test(set, resolved[n].name) && !test(set, resolved[n].needed)) {
+                change(set, resolved[n].name, false);
                 again = true;
             }
         }

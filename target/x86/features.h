@@ -47,7 +47,7 @@ bool x86_feature_test(const struct x86_features *set, const char *name);
 
 /* Takes out what lacks something that it needs, until nothing does. */
 void x86_features_close(struct x86_features *set);
-/* What the feature needs and the set lacks, or NULL. */
+/* What the feature needs and the set lacks, or NULL. Any thread, as all here. */
 const char *x86_feature_lacks(const struct x86_features *set, const char *name);
 
 static inline bool x86_word_test(const struct x86_features *set, unsigned word, unsigned bit)

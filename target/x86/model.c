@@ -171,6 +171,10 @@ static void choose_whole(struct x86_model_parse *p, const char *name)
         x86_feature_set(&p->wanted, explicit_only[n], false);
     }
     take_identity(&p->model);
+    if (p->model.vendor[0] != 'G') {
+        /* a register of Intel's, which kernels show elsewhere too and guests stumble over */
+        x86_feature_set(&p->wanted, "arch-capabilities", false);
+    }
     p->model.cache = p->model.vendor[0] == 'G' ? X86_CACHE_INTEL : X86_CACHE_AMD;
     p->min_level = l ? l->eax : p->min_level;
     l = supported_leaf(0x80000000, 0);

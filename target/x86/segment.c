@@ -62,10 +62,12 @@ unsigned x86_privilege(const struct x86_cpu *cpu)
 
 uint64_t x86_linear(const struct x86_cpu *cpu, unsigned segment, uint64_t offset)
 {
+    uint64_t address = cpu->segment[segment].base + offset;
+
     if (x86_mode(cpu) != X86_MODE_64) {
-        return (uint32_t)(cpu->segment[segment].base + offset);
+        return (uint32_t)address;
     }
-    return segment <= X86_DS ? offset : cpu->segment[segment].base + offset;
+    return segment == X86_FS || segment == X86_GS ? address : offset;
 }
 
 uint64_t x86_linear_pc(const struct x86_cpu *cpu)

@@ -45,4 +45,8 @@ fuzz-libs-qcow2 := io util
 fuzz-syslibs-qcow2 := $(SYSTEM_LIBS)
 endif
 
+fuzz-targets += x86-state x86-model
+fuzz-libs-x86-state := x86 cpu mem util
+fuzz-libs-x86-model := x86 cpu mem util
+
 check-tests += tests/fuzz/run

@@ -52,18 +52,16 @@ static bool same(const struct x86_leaf *l, const uint32_t answer[4])
 /* The kernel's own idea of a leaf. */
 static struct x86_leaf kernel_leaf(struct x86_cpu *cpu, uint32_t leaf, uint32_t subleaf)
 {
-    static struct {
-        struct kvm_cpuid2 head;
-        struct kvm_cpuid_entry2 entry[256];
-    } list;
+    static uint64_t room[(sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)) / 8];
+    struct kvm_cpuid2 *list = (struct kvm_cpuid2 *)room;
     struct x86_leaf l = {.leaf = leaf, .subleaf = subleaf};
 
-    list.head.nent = 256;
-    if (kvm_vcpu_ioctl(kvm_cpu(&cpu->common), KVM_GET_CPUID2, &list) < 0) {
+    list->nent = 256;
+    if (kvm_vcpu_ioctl(kvm_cpu(&cpu->common), KVM_GET_CPUID2, list) < 0) {
         tap_ok(false, "KVM_GET_CPUID2");
     }
-    for (unsigned n = 0; n < list.head.nent; n++) {
-        const struct kvm_cpuid_entry2 *e = &list.entry[n];
+    for (unsigned n = 0; n < list->nent; n++) {
+        const struct kvm_cpuid_entry2 *e = &list->entries[n];
 
         if (e->function == leaf &&
             (!(e->flags & KVM_CPUID_FLAG_SIGNIFCANT_INDEX) || e->index == subleaf)) {

@@ -193,7 +193,7 @@ static unsigned patched(void)
     const uint8_t *code = bench_at(BENCH_TEXT);
     unsigned count = 0;
 
-    for (size_t n = 0; n < (size_t)(guest_loop_end - guest_loop); n++) {
+    for (size_t n = 0; n < BENCH_SIZE(guest_loop); n++) {
         count += code[n] != guest_loop[n];
     }
     return count;
@@ -234,7 +234,7 @@ static void no_more_room(void)
     *code = 0x90;
     service->breakpoint(&cpu->common, PC(at_out), false);
     tap_eq(*code, 0x90, "what the guest has written meanwhile stays");
-    *code = guest_loop[at_out - guest_loop];
+    *code = *at_out;
     for (unsigned n = 0; n < 4; n++) {
         service->breakpoint(&other->common, 0x6000 + n, false);
     }

@@ -244,7 +244,7 @@ static void starting(void)
     x86_system_ops.reset(&cpu->common, X86_RESET_VECTOR);
     bench_real_mode(cpu);
     BENCH_CODE(cpu, guest_ap);
-    memcpy(bench_at(0x9000), guest_ap, (size_t)(guest_ap_end - guest_ap));
+    memcpy(bench_at(0x9000), guest_ap, BENCH_SIZE(guest_ap));
     tap_ok(halts(cpu), "an application processor waits");
     cpu_irq_set(&cpu->wiring.lines, X86_LINE_NMI, true);
     tap_ok(halts(cpu), "an NMI does not start it");

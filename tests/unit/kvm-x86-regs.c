@@ -368,7 +368,7 @@ static void accesses(bool change)
     copy->gpr[X86_RDI] = 0x20003;
     copy->gpr[X86_RCX] = 0;
     copy->rflags &= ~(uint64_t)X86_FLAG_DF;
-    check(cpu, (uint64_t)(guest_access_end - guest_access), "behind the last write to a port");
+    check(cpu, BENCH_SIZE(guest_access), "behind the last write to a port");
 }
 
 /* ---- events, extended state

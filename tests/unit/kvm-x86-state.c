@@ -41,15 +41,15 @@ static void pause_ms(unsigned ms)
 /* The kernel's value, past everything of ours. */
 static uint64_t kernel_msr(struct x86_cpu *cpu, uint32_t number)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry;
-    } get = {.head = {.nmsrs = 1}, .entry = {.index = number}};
+    uint64_t room[(sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)) / 8] = {0};
+    struct kvm_msrs *get = (struct kvm_msrs *)room;
 
-    if (kvm_vcpu_ioctl(kvm_cpu(&cpu->common), KVM_GET_MSRS, &get) != 1) {
+    get->nmsrs = 1;
+    get->entries[0].index = number;
+    if (kvm_vcpu_ioctl(kvm_cpu(&cpu->common), KVM_GET_MSRS, get) != 1) {
         tap_ok(false, "MSR %#x is read", number);
     }
-    return get.entry.data;
+    return get->entries[0].data;
 }
 
 static void refusals(void)

@@ -223,9 +223,9 @@ static inline struct x86_cpu *bench_cpu(const char *model)
 }
 
 /* Copies code to BENCH_TEXT, where rip (not CS) is put. */
-static inline void bench_code(struct x86_cpu *cpu, const uint8_t *code, const uint8_t *end)
+static inline void bench_code(struct x86_cpu *cpu, const uint8_t *code, size_t size)
 {
-    memcpy(bench_at(BENCH_TEXT), code, (size_t)(end - code));
+    memcpy(bench_at(BENCH_TEXT), code, size);
     cpu->rip = BENCH_TEXT - cpu->segment[X86_CS].base;
     accel_system_kvm.service->registers_changed(&cpu->common);
 }
@@ -235,9 +235,10 @@ static inline void bench_code(struct x86_cpu *cpu, const uint8_t *code, const ui
     extern const uint8_t name[], name##_end[];                                              \
     __asm__(".pushsection .rodata\n.code" #bits "\n.globl " #name ", " #name "_end\n" #name \
             ":\n" text "\n" #name "_end: .byte 0\n.code64\n.popsection")
-#define BENCH_CODE(cpu, name) bench_code(cpu, name, name##_end)
+#define BENCH_CODE(cpu, name) bench_code(cpu, name, BENCH_SIZE(name))
 /* Where a label inside of such code is in guest memory. */
-#define BENCH_PC(name, label) (BENCH_TEXT + (uint64_t)((label) - (name)))
+#define BENCH_PC(name, label) (BENCH_TEXT + ((uintptr_t)(label) - (uintptr_t)(name)))
+#define BENCH_SIZE(name)      ((uintptr_t)name##_end - (uintptr_t)name)
 
 /* ---- modes ----------------------------------------------------------------------------------- */
 
