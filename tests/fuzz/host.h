@@ -51,7 +51,7 @@ static const struct cpu_clock_ops clock_ops = {clock_now, timer_create_, timer_a
 static struct cpu_clock_source source = {&clock_ops};
 
 /* Time goes on; the virtual clock does not reach the end of its range. */
-static void advance(int64_t ns)
+static inline void advance(int64_t ns)
 {
     for (unsigned i = 0; i < CPU_CLOCK_COUNT; i++) {
         now[i] = now[i] > INT64_MAX / 2 ? 0 : now[i] + ns;
@@ -114,7 +114,7 @@ struct chardev *chardev_find(const char *id)
 }
 
 /* What devices have asked for is forgotten. */
-static void take_requests(void)
+static inline void take_requests(void)
 {
     enum hw_cause cause;
     uint32_t detail;
