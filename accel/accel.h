@@ -32,7 +32,8 @@ enum accel_event {
     ACCEL_EVENT_RESET,          /* it has shut down (x86: triple fault), or asks for it */
     ACCEL_EVENT_POWER_OFF,      /* asked for through the accelerator */
     ACCEL_EVENT_CRASH,          /* the guest says that it has crashed */
-    ACCEL_EVENT_DEBUG,          /* a breakpoint, a watchpoint, or a single step */
+    ACCEL_EVENT_DEBUG,          /* a breakpoint, a single step, or a watchpoint: its address is in
+                                   cpu->exit_arg then, else 0 */
     ACCEL_EVENT_INTERNAL_ERROR, /* the accelerator cannot go on with it */
 };
 
@@ -46,6 +47,10 @@ struct accel_system_config {
     /* Called on the vCPU's thread, without locks; the vCPU does not run on before it was paused and
      * resumed, or reset. */
     void (*event)(enum accel_event event, struct cpu *cpu);
+    /* The machine lock, which is recursive: deferred writes are delivered to devices under it.
+     * NULL: none are deferred. */
+    void (*lock)(void);
+    void (*unlock)(void);
 };
 
 /* An accelerator as the system emulator sees it. */

@@ -23,6 +23,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,11 +43,13 @@ struct vcpu {
     struct cpu *cpu;
     unsigned index;
     const struct vcpu_ops *ops;
+    const char *accel_name;
     struct vcpu *next;
     pthread_t thread;
     bool started;
     _Atomic uint32_t seen; /* futex: changes whenever the thread should look */
     _Atomic bool off, quit;
+    _Atomic bool stands;  /* until the VM has been paused and goes again */
     _Atomic bool inside;  /* of ops->run() */
     _Atomic bool yield;   /* on the way out of it */
     bool woke;            /* others, since it was last asked; its own thread's */
@@ -109,6 +112,10 @@ struct vcpu *vcpu_create(struct cpu *cpu, unsigned index, const struct vcpu_ops 
     cpu->owner = v;
     cpu->index = index;
     pthread_mutex_lock(&world.lock);
+    if (!world.count) {
+        /* Now: a sandbox does not let us read what the host says of itself. */
+        world.host_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    }
     *world.last = v;
     world.last = &v->next;
     world.count++;
@@ -183,9 +190,28 @@ static void do_exclusive(struct vcpu *v, struct work *work)
     pthread_mutex_unlock(&world.lock);
 }
 
+/* The list does not change meanwhile: vCPUs are created and stopped by whoever pauses and resumes.
+ */
+static void tell_all(bool goes)
+{
+    for (struct vcpu *v = world.vcpus; v; v = v->next) {
+        void (*tell)(struct cpu *) = goes ? v->ops->resuming : v->ops->paused;
+
+        if (tell) {
+            tell(v->cpu);
+        }
+    }
+}
+
 void vcpu_resume_all(void)
 {
+    if (!atomic_load(&world.goes)) {
+        tell_all(true);
+    }
     pthread_mutex_lock(&world.lock);
+    for (struct vcpu *v = world.vcpus; v; v = v->next) {
+        atomic_store(&v->stands, false);
+    }
     world.goes = true;
     kick_all_locked();
     pthread_cond_broadcast(&world.changed);
@@ -194,6 +220,8 @@ void vcpu_resume_all(void)
 
 void vcpu_pause_all(void (*release)(void), void (*acquire)(void))
 {
+    bool went = atomic_load(&world.goes);
+
     if (release) {
         release();
     }
@@ -207,6 +235,9 @@ void vcpu_pause_all(void (*release)(void), void (*acquire)(void))
     if (acquire) {
         acquire();
     }
+    if (went) {
+        tell_all(false);
+    }
 }
 
 /* Sees to it that spinning vCPUs take turns. */
@@ -214,6 +245,7 @@ static void *take_turns(void *arg)
 {
     static const struct timespec turn = {.tv_nsec = 1000000};
 
+    prctl(PR_SET_NAME, "turns");
     for (;;) {
         pthread_mutex_lock(&world.lock);
         while (world.running <= world.host_cpus) {
@@ -319,9 +351,15 @@ void vcpu_wake(struct cpu *cpu)
     attend(of(cpu));
 }
 
+void vcpu_stand(struct cpu *cpu)
+{
+    atomic_store(&of(cpu)->stands, true);
+}
+
 void vcpu_unhalt(struct cpu *cpu)
 {
     atomic_store(&of(cpu)->halted, false);
+    atomic_store(&of(cpu)->stands, false);
     attend(of(cpu));
 }
 
@@ -361,8 +399,12 @@ static void *run(void *arg)
     struct vcpu *v = arg;
     struct cpu *cpu = v->cpu;
     const struct cpu_system_ops *ops = cpu->ops->system;
+    char name[16];
 
     current = v;
+    /* By the thread itself: another one's name is a file in /proc. */
+    snprintf(name, sizeof(name), "CPU %u/%s", v->index % 10000, v->accel_name);
+    prctl(PR_SET_NAME, name);
     if (v->ops->thread_init(cpu) < 0) {
         abort();
     }
@@ -370,7 +412,7 @@ static void *run(void *arg)
         uint32_t seen = atomic_load(&v->seen);
 
         do_work(v);
-        if (atomic_load(&v->off) || !atomic_load(&world.goes)) {
+        if (atomic_load(&v->off) || atomic_load(&v->stands) || !atomic_load(&world.goes)) {
             futex_wait(v, seen, NULL);
             continue;
         }
@@ -400,13 +442,11 @@ static void start_turns(void)
 {
     pthread_t thread;
 
-    world.host_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
-    if (world.turns || world.count <= world.host_cpus) {
+    if (world.turns || world.vcpus->ops->host_schedules || world.count <= world.host_cpus) {
         return;
     }
     world.turns = pthread_create(&thread, NULL, take_turns, NULL) == 0;
     if (world.turns) {
-        pthread_setname_np(thread, "turns");
         pthread_detach(thread);
     }
 }
@@ -414,10 +454,10 @@ static void start_turns(void)
 int vcpu_start(struct vcpu *vcpu, const char *accel_name)
 {
     pthread_attr_t attr;
-    char name[16];
     int error;
 
     start_turns();
+    vcpu->accel_name = accel_name;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
     error = pthread_create(&vcpu->thread, &attr, run, vcpu);
@@ -426,8 +466,6 @@ int vcpu_start(struct vcpu *vcpu, const char *accel_name)
         return -error;
     }
     vcpu->started = true;
-    snprintf(name, sizeof(name), "CPU %u/%s", vcpu->index % 10000, accel_name);
-    pthread_setname_np(vcpu->thread, name);
     return 0;
 }
 

@@ -23,6 +23,15 @@ struct vcpu_ops {
     bool (*run)(struct cpu *cpu);
     /* Makes run() return soon. Any thread, async-signal-safe. */
     void (*kick)(struct cpu *cpu);
+    /*
+     * The VM has come to stand, or is about to go again: for each vCPU in turn, by whoever pauses
+     * or resumes, with the locks that he holds. No vCPU is in guest code. May be NULL.
+     */
+    void (*paused)(struct cpu *cpu);
+    void (*resuming)(struct cpu *cpu);
+    /* vCPUs that spin are told apart from others by the host: they need not be asked to take turns
+     * when they are more than there are host CPUs. */
+    bool host_schedules;
 };
 
 struct vcpu;
@@ -30,7 +39,7 @@ struct vcpu;
 /* A vCPU's thread, not started; NULL when out of memory. `index` numbers vCPUs from 0. */
 struct vcpu *vcpu_create(struct cpu *cpu, unsigned index, const struct vcpu_ops *ops);
 /* Starts the thread, named "CPU n/TCG"-like; the VM counts as stopped until vcpu_resume_all().
- * 0 or -errno. */
+ * accel_name stays the caller's, and valid. 0 or -errno. */
 int vcpu_start(struct vcpu *vcpu, const char *accel_name);
 /* The VM goes, or stands. pause returns when no vCPU is in guest code; by the main loop, which lets
  * go of the machine lock meanwhile (release, acquire: NULL where it holds none). */
@@ -41,6 +50,10 @@ void vcpu_stop_all(void (*release)(void), void (*acquire)(void));
 
 /* A vCPU that is powered off does not run (RISC-V harts under HSM, x86 APs before SIPI). */
 void vcpu_set_power(struct cpu *cpu, bool on);
+
+/* The vCPU does not run again before the VM was paused and resumed, or vcpu_unhalt(). By its thread
+ * inside of run(), which it leaves. */
+void vcpu_stand(struct cpu *cpu);
 
 /* The vCPU was reset: it does not wait for an interrupt any more. It is paused. Any thread. */
 void vcpu_unhalt(struct cpu *cpu);

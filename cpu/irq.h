@@ -67,6 +67,18 @@ struct cpu_irq_route {
     struct cpu_msi msi;
 };
 
+/*
+ * Parts of a controller whose state can be saved (cpu_irqchip_ops.save). The state of a part is the
+ * structure that the kernel's interface has for it, of exactly that many bytes: it does not change
+ * between kernels, and whoever wants to carry it over into a model of the same chip converts it.
+ */
+enum cpu_irqchip_part {
+    CPU_IRQCHIP_PIC_MASTER, /* x86: 8259, struct kvm_pic_state, 16 bytes */
+    CPU_IRQCHIP_PIC_SLAVE,
+    CPU_IRQCHIP_IOAPIC, /* struct kvm_ioapic_state, 216 bytes */
+    CPU_IRQCHIP_TIMER,  /* 8254, when it was added: struct kvm_pit_state2, 112 bytes */
+};
+
 struct cpu_irqchip;
 
 /*
@@ -78,6 +90,11 @@ struct cpu_irqchip_ops {
     const char *name;
     bool split; /* only the CPU-local part is in the kernel, the machine models the rest, sends
                    messages, and takes the interrupts of an 8259 to the vCPU's lines */
+    /* How many interrupt numbers are pins of the controller, from 0 on. They are routed from the
+     * start: x86 as a PC has it, 0 to 15 to the 8259s and 0 to 23 to the I/O APIC, but interrupt 0
+     * to pin 2 of that, and interrupt 2, the cascade, nowhere. In a split controller they have no
+     * routes: the machine's model gives them its messages (route_change), which is how the
+     * CPU-local part knows for which vectors it is to tell `set_eoi`. */
     uint32_t (*gsi_count)(struct cpu_irqchip *chip);
     int (*set_line)(struct cpu_irqchip *chip, uint32_t gsi, bool level);
     int (*send_msi)(struct cpu_irqchip *chip, const struct cpu_msi *msi);
@@ -102,7 +119,8 @@ struct cpu_irqchip_ops {
     void (*set_eoi)(struct cpu_irqchip *chip, void (*eoi)(void *opaque, uint8_t vector),
                     void *opaque);
     /* The state of the controller as the saved-state tables want it; the vCPUs are stopped. */
-    int (*save)(struct cpu_irqchip *chip, unsigned part, void *state, uint32_t size);
+    int (*save)(struct cpu_irqchip *chip, unsigned part /* enum cpu_irqchip_part */, void *state,
+                uint32_t size);
     int (*load)(struct cpu_irqchip *chip, unsigned part, const void *state, uint32_t size);
 };
 

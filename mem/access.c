@@ -108,6 +108,20 @@ void mem_access_owner_leave(struct mem_owner *owner)
     }
 }
 
+static void (*deliver_hook)(void);
+
+void mem_access_deliver(void)
+{
+    if (deliver_hook) {
+        deliver_hook();
+    }
+}
+
+void mem_access_set_deliver_hook(void (*hook)(void))
+{
+    deliver_hook = hook;
+}
+
 static uint64_t device_order(const struct mem_ops *ops, uint64_t value, unsigned size)
 {
     return ops->endian == MEM_LITTLE ? value : bits_bswap64(value) >> (64 - 8 * size);

@@ -75,4 +75,12 @@ void mem_access_unmap(struct mem_mapping *map, uint64_t written);
 bool mem_access_owner_enter(struct mem_owner *owner);
 void mem_access_owner_leave(struct mem_owner *owner);
 
+/*
+ * Delivers the writes to coalesced regions (mem_region_set_coalesced()) that wait; from within a
+ * delivery it does nothing. Under the machine lock. The hook is of the accelerator that defers
+ * them; process-wide, set before vCPUs run.
+ */
+void mem_access_deliver(void);
+void mem_access_set_deliver_hook(void (*hook)(void));
+
 #endif

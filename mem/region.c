@@ -249,6 +249,15 @@ void mem_region_set_rom_mode(struct mem_region *region, bool direct)
     mem_region_commit();
 }
 
+void mem_region_set_coalesced(struct mem_region *region, bool coalesced)
+{
+    assert(region->kind == MEM_REGION_MMIO);
+    mem_region_begin();
+    topology_dirty |= region->coalesced != coalesced;
+    region->coalesced = coalesced;
+    mem_region_commit();
+}
+
 void mem_region_set_alias_offset(struct mem_region *region, uint64_t target_offset)
 {
     assert(region->kind == MEM_REGION_ALIAS);

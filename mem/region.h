@@ -95,7 +95,8 @@ struct mem_region {
     uint64_t size;
     enum mem_region_kind kind;
     bool initialised, enabled, readonly;
-    bool rom_mode; /* of MEM_REGION_ROM_DEVICE: reads are direct */
+    bool rom_mode;  /* of MEM_REGION_ROM_DEVICE: reads are direct */
+    bool coalesced; /* of MEM_REGION_MMIO: writes may come late */
     /* place */
     struct mem_region *container;
     uint64_t offset;
@@ -166,6 +167,14 @@ void mem_region_set_readonly(struct mem_region *region, bool readonly);
 
 /* Of a ROM device: are reads direct, or do they go through ops? */
 void mem_region_set_rom_mode(struct mem_region *region, bool direct);
+
+/*
+ * Of an MMIO region: its device need not see writes at once (a frame buffer, an index that is
+ * looked at later). They are delivered in order, and before any other access that a vCPU makes;
+ * the device calls mem_access_deliver() before it acts on what it has been told by then. Its owner
+ * is under the machine lock.
+ */
+void mem_region_set_coalesced(struct mem_region *region, bool coalesced);
 
 /* Moves an alias's window. */
 void mem_region_set_alias_offset(struct mem_region *region, uint64_t target_offset);

@@ -59,6 +59,7 @@ static struct mem_section leaf_section(struct mem_region *region, wide base, uin
 
     s.region_offset = (uint64_t)((wide)first - base);
     s.device = region->kind != MEM_REGION_RAM;
+    s.coalesced = region->coalesced;
     if (region->kind == MEM_REGION_RAM || region->rom_mode) {
         s.ram = region->ram;
         s.ram_offset = region->ram_offset + s.region_offset;
@@ -267,5 +268,6 @@ bool mem_view_same_section(const struct mem_section *a, const struct mem_section
 {
     return a->first.value == b->first.value && a->last == b->last && a->region == b->region &&
            a->region_offset == b->region_offset && a->ram == b->ram &&
-           a->ram_offset == b->ram_offset && a->readonly == b->readonly && a->device == b->device;
+           a->ram_offset == b->ram_offset && a->readonly == b->readonly && a->device == b->device &&
+           a->coalesced == b->coalesced;
 }

@@ -18,6 +18,7 @@ struct mem_section {
     uint8_t *host;    /* of `first` */
     bool readonly;    /* no direct writes */
     bool device;      /* writes go to region->ops; reads too when there is no ram */
+    bool coalesced;   /* writes may come late */
     uint32_t logging; /* clients that want dirty bits: ram->logging when the view was made */
 };
 

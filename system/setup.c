@@ -2,6 +2,7 @@
 #include "system/setup.h"
 
 #include "cpu/system.h"
+#include "hw/core/lock.h"
 #include "hw/core/runstate.h"
 #include "system/accel.h"
 #include "system/devices.h"
@@ -347,7 +348,9 @@ int setup_cpus(const struct system_options *options, struct machine *machine,
                                          .kernel_irqchip = machine->kernel_irqchip,
                                          .cpus = machine->smp.cpus,
                                          .max_cpus = machine->smp.max_cpus,
-                                         .event = take_event};
+                                         .event = take_event,
+                                         .lock = hw_lock_acquire,
+                                         .unlock = hw_lock_release};
     const struct accel_system_ops *accel;
     int err = accel_start(options, &config, &accel, error, error_size);
 

@@ -88,6 +88,10 @@ static bool disas_open_locked(enum disas_arch arch, csh *handle)
     switch (arch) {
     case DISAS_X86_64:
         return cs_open(CS_ARCH_X86, CS_MODE_64, handle) == CS_ERR_OK;
+    case DISAS_X86_32:
+        return cs_open(CS_ARCH_X86, CS_MODE_32, handle) == CS_ERR_OK;
+    case DISAS_X86_16:
+        return cs_open(CS_ARCH_X86, CS_MODE_16, handle) == CS_ERR_OK;
     case DISAS_RISCV64:
 #if CONFIG_CAPSTONE_RISCV
         return cs_open(CS_ARCH_RISCV, CS_MODE_RISCV64 | CS_MODE_RISCVC, handle) == CS_ERR_OK;

@@ -15,7 +15,9 @@
 #include <stdint.h>
 
 enum disas_arch {
-    DISAS_X86_64,  /* Intel syntax */
+    DISAS_X86_64,  /* Intel syntax, here and in the next two */
+    DISAS_X86_32,  /* 32-bit code: protected and compatibility mode */
+    DISAS_X86_16,  /* 16-bit code: real mode and the like */
     DISAS_RISCV64, /* with compressed instructions */
 };
 

@@ -91,6 +91,10 @@ enum x86_activity {
     X86_SIPI_RECEIVED,
 };
 
+/* Guest-physical pages that an accelerator may use for itself, four of them: machines have neither
+ * memory nor devices there, and say in their memory maps that they are reserved. */
+#define X86_ACCEL_PAGES UINT64_C(0xfeffc000)
+
 /* Bytes of the extended state that are kept: all that XCR0 can name, tiles included. */
 #define X86_XSAVE_SIZE 12288
 
@@ -101,6 +105,7 @@ enum {
     X86_LINE_SMI,
     X86_LINE_INIT,
     X86_LINE_SIPI, /* edge; the vector is in x86_cpu.sipi_vector */
+    X86_LINES,
 };
 
 /*
@@ -139,6 +144,10 @@ struct x86_cpu {
     struct x86_segment segment[X86_SEGMENTS];
     struct x86_table gdt, idt;
     uint64_t cr0, cr2, cr3, cr4, cr8, efer, xcr0;
+    /* The pointers that PAE paging has loaded (SDM volume 3, 4.4.1); read from memory when CR3 is
+     * written, so they may differ from what is there. */
+    uint64_t pdptr[4];
+    bool has_pdptrs;
     uint64_t dr[8]; /* 4 and 5 are not used */
     uint64_t msr[X86_MSR_COUNT];
     bool msr_absent[X86_MSR_COUNT]; /* the accelerator does not have it: its value means nothing */
@@ -159,6 +168,7 @@ struct x86_cpu {
 };
 
 extern const struct cpu_target_ops x86_64_target_ops;
+extern const struct cpu_system_ops x86_system_ops;
 
 static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
 {
@@ -167,14 +177,15 @@ static inline struct x86_cpu *x86_cpu(struct cpu *cpu)
 
 /*
  * Where a machine has a vCPU start in place of the reset vector: written over the reset state, by
- * the machine's reset.
+ * the machine's reset. The vCPU runs then, be it the bootstrap processor or not.
  */
 void x86_start_real(struct x86_cpu *cpu, uint16_t cs, uint16_t ip); /* real mode */
 /* 32-bit protected mode without paging, flat segments of 4 GiB (0x08 code, 0x10 data), interrupts
  * off: PVH's and multiboot's contract, and that of Linux's 32-bit boot protocol. */
 void x86_start_flat32(struct x86_cpu *cpu, uint32_t eip, uint32_t ebx, uint32_t esi);
 
-/* Takes (and clears) the edge-triggered lines that are up: bits of X86_LINE_*. Its own thread. */
+/* Takes (and clears) the edge-triggered lines that are up: bits 1 << X86_LINE_* of all but INTR.
+ * Its own thread. */
 uint64_t x86_take_edges(struct x86_cpu *cpu);
 
 /* INIT: registers as after it (SDM 10.1.1, table 10-1), and SIPI: starts at vector << 12 in real
@@ -182,6 +193,12 @@ uint64_t x86_take_edges(struct x86_cpu *cpu);
 void x86_init(struct x86_cpu *cpu);
 void x86_sipi(struct x86_cpu *cpu, uint8_t vector);
 
+/* The standard configuration of registers after power-up (SDM 10.1.1, table 10-1), of model and
+ * `bootstrap`. Same thread as x86_init(). */
+void x86_power_up(struct x86_cpu *cpu);
+
+/* The vCPU's model has the register. */
+bool x86_msr_present(const struct x86_cpu *cpu, enum x86_msr msr);
 /* Number of the model-specific register (ECX of rdmsr), and its name ("IA32_STAR"). */
 uint32_t x86_msr_number(enum x86_msr msr);
 const char *x86_msr_name(enum x86_msr msr);

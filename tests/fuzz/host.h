@@ -25,12 +25,12 @@ static struct cpu_timer timers[TIMERS];
 static unsigned timer_count;
 static int64_t now[CPU_CLOCK_COUNT];
 
-static int64_t clock_now(struct cpu_clock_source *source, enum cpu_clock clock)
+static inline int64_t clock_now(struct cpu_clock_source *source, enum cpu_clock clock)
 {
     return now[clock];
 }
 
-static struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu_clock clock,
+static inline struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu_clock clock,
                                        void (*fire)(void *opaque), void *opaque)
 {
     assert(timer_count < TIMERS);
@@ -38,12 +38,12 @@ static struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu
     return &timers[timer_count++];
 }
 
-static void timer_arm(struct cpu_timer *timer, int64_t deadline)
+static inline void timer_arm(struct cpu_timer *timer, int64_t deadline)
 {
     timer->deadline = deadline;
 }
 
-static void timer_destroy(struct cpu_timer *timer)
+static inline void timer_destroy(struct cpu_timer *timer)
 {
 }
 

@@ -12,6 +12,14 @@ unit-syslibs-system-keyval := $(JANSSON_LIBS)
 unit-libs-system-setup := system hw io mem util
 unit-syslibs-system-setup := $(SYSTEM_LIBS)
 
+unit-tests += system-keeper system-sandbox system-sandbox-use
+unit-libs-system-keeper := system io util
+unit-syslibs-system-keeper := $(SYSTEM_LIBS)
+unit-libs-system-sandbox := system io util
+unit-syslibs-system-sandbox := $(SYSTEM_LIBS)
+unit-libs-system-sandbox-use := system io util
+unit-syslibs-system-sandbox-use := $(SYSTEM_LIBS)
+
 ifneq ($(wildcard system/main-riscv64.c),)
 check-tests += tests/machine/run tests/system-options/run tests/system-options/manual
 endif

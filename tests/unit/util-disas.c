@@ -45,6 +45,13 @@ static void check_x86(void)
     tap_eq(disas_one(DISAS_X86_64, code, 3, 0x1000, text, 4), 3, "a short buffer");
     tap_str(text, "mov", "is not overrun");
 
+    tap_eq(disas_one(DISAS_X86_32, code, 1, 0x1000, text, sizeof(text)), 1,
+           "in 32-bit code a REX prefix");
+    tap_str(text, "dec eax", "is an instruction");
+    tap_eq(disas_one(DISAS_X86_16, code + 4, 3, 0x1004, text, sizeof(text)), 3,
+           "in 16-bit code a call");
+    tap_str(text, "call 0x1002", "has two bytes of displacement");
+
     log = logged(code, sizeof(code), DISAS_X86_64);
     tap_ok(strstr(log, "0x000000001000:  48 89 c8") && strstr(log, "mov rax, rcx\n"),
            "the log has address, bytes and text");
