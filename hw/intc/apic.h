@@ -60,7 +60,8 @@ struct apic_cpu_ops {
     void (*interrupt)(void *opaque, bool level);
     void (*nmi)(void *opaque);
     void (*smi)(void *opaque);
-    /* An INIT message. The vCPU is reset, calls apic_reset_by_init() and waits for a SIPI. */
+    /* An INIT message. The vCPU is reset and waits for a SIPI; apic_reset_by_init() is called here
+     * at once, or by the vCPU. */
     void (*init)(void *opaque);
     /* A start-up message; the vCPU ignores it where it does not wait for one. */
     void (*sipi)(void *opaque, uint8_t vector);

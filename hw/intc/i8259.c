@@ -368,7 +368,11 @@ static void pic_unrealize(struct hw_device *device)
     mem_region_retire(&pic->elcr_io, NULL, NULL);
 }
 
-/* Lines keep their level through a reset: their senders lower them in theirs. */
+/*
+ * Lines keep their level through a reset: their senders lower them in theirs. After power-on
+ * nothing is defined before the ICWs; ours are masked, for guests that are started without
+ * firmware.
+ */
 static void pic_reset_enter(struct hw_device *device, bool cold)
 {
     struct i8259 *pic = (struct i8259 *)device;
@@ -376,6 +380,7 @@ static void pic_reset_enter(struct hw_device *device, bool cold)
     for (unsigned i = 0; i < 2; i++) {
         pic->chip[i].elcr = 0;
         reset_chip(&pic->chip[i]);
+        pic->chip[i].imr = 0xff;
     }
 }
 

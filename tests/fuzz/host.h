@@ -31,7 +31,7 @@ static inline int64_t clock_now(struct cpu_clock_source *source, enum cpu_clock 
 }
 
 static inline struct cpu_timer *timer_create_(struct cpu_clock_source *source, enum cpu_clock clock,
-                                       void (*fire)(void *opaque), void *opaque)
+                                              void (*fire)(void *opaque), void *opaque)
 {
     assert(timer_count < TIMERS);
     timers[timer_count] = (struct cpu_timer){clock, CPU_CLOCK_NEVER, fire, opaque};
