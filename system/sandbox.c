@@ -93,10 +93,18 @@ const char *sandbox_feature_use(enum sandbox_feature feature)
 
 #if CONFIG_SECCOMP
 
+/* Of rows about the same call. */
 static bool same(const struct sandbox_row *a, const struct sandbox_row *b)
 {
-    return a->action == b->action && strcmp(a->call, b->call) == 0 &&
-           memcmp(a->conditions, b->conditions, sizeof(a->conditions)) == 0;
+    bool equal = a->action == b->action;
+
+    for (unsigned i = 0; i < SANDBOX_CONDITIONS; i++) {
+        const struct sandbox_condition *x = &a->conditions[i], *y = &b->conditions[i];
+
+        equal &= x->test == y->test && x->argument == y->argument && x->mask == y->mask &&
+                 x->value == y->value;
+    }
+    return equal;
 }
 
 static bool unconditional(const struct sandbox_row *row)

@@ -42,25 +42,42 @@ static char *absolute(const char *path)
     return result;
 }
 
-static void note(const char *text, const char *argument)
+static void free_note(struct note *n)
 {
-    struct note **grown = realloc(notes, (count + 1) * sizeof(struct note *));
+    if (n) {
+        free(n->text);
+        free(n->path);
+        free(n->argument);
+    }
+    free(n);
+}
+
+static struct note *make_note(const char *text, const char *argument)
+{
     struct note *made = calloc(1, sizeof(*made));
 
-    notes = grown ? grown : notes;
-    if (grown && made) {
+    if (made) {
         made->text = strdup(text);
         made->path = absolute(text);
         made->argument = argument ? strdup(argument) : NULL;
     }
-    if (!grown || !made || !made->text || !made->path || (argument && !made->argument)) {
-        if (made) {
-            free(made->text);
-            free(made->path);
-        }
-        free(made);
+    if (made && made->text && made->path && !made->argument == !argument) {
+        return made;
+    }
+    free_note(made);
+    return NULL;
+}
+
+static void note(const char *text, const char *argument)
+{
+    struct note *made = make_note(text, argument);
+    struct note **grown = made ? realloc(notes, (count + 1) * sizeof(*grown)) : NULL;
+
+    if (!grown) {
+        free_note(made);
         return;
     }
+    notes = grown;
     notes[count++] = made;
 }
 

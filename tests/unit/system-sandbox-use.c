@@ -35,17 +35,18 @@ static int memory(void)
 {
     void *at = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     void *more = at == MAP_FAILED ? at : mremap(at, 1 << 20, 2 << 20, MREMAP_MAYMOVE);
-    uint8_t *heap = malloc(4 << 20);
+    uint8_t *heap = malloc(4 << 20), *larger;
 
     if (more == MAP_FAILED || !heap) {
         return 1;
     }
     memset(heap, 1, 4 << 20);
-    heap = realloc(heap, 64 << 20);
-    if (!heap) {
+    larger = realloc(heap, 64 << 20);
+    if (!larger) {
+        free(heap);
         return 2;
     }
-    free(heap);
+    free(larger);
     return mprotect(more, 4096, PROT_READ) || madvise(more, 4096, MADV_DONTNEED) ||
                    munmap(more, 2 << 20)
                ? 3
