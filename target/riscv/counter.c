@@ -19,8 +19,6 @@ enum { EVENT_CYCLES = 1, EVENT_INSTRUCTIONS = 2 }; /* mhpmevent: as QEMU's virt 
 #define EVENT_WIDE  ((UINT64_C(1) << 56) - 1)
 #define EVENT_FLAGS (UINT64_C(0xf) << 60)
 
-#define HPM_COUNTERS UINT32_C(0x0007fff8) /* 16 of 29, as QEMU's pmu-mask */
-
 int64_t rv_now(const struct riscv_cpu *rv)
 {
     return cpu_clock_now(rv->sys.wiring.clock, CPU_CLOCK_VIRTUAL);
@@ -104,7 +102,7 @@ int64_t rv_deadline(struct cpu *cpu)
 
 uint32_t rv_counters_available(const struct riscv_cpu *rv)
 {
-    return 5 | (rv_has(&rv->ext, RV_EXT_zihpm) ? HPM_COUNTERS : 0);
+    return 5 | (rv_has(&rv->ext, RV_EXT_zihpm) ? RV_HPM_MASK : 0);
 }
 
 static bool is_hpm(unsigned n)
@@ -116,7 +114,7 @@ static bool counts(const struct riscv_cpu *rv, unsigned n)
 {
     uint64_t event = rv->sys.mhpmevent[n], excluded = EVENT_SINH | EVENT_UINH;
 
-    if (rv->sys.mcountinhibit >> n & 1) {
+    if (rv->sys.mcountinhibit >> n & 1 || !(rv_counters_available(rv) >> n & 1)) {
         return false;
     }
     if (!is_hpm(n)) {
@@ -217,6 +215,28 @@ void rv_countinhibit_write(struct riscv_cpu *rv, uint64_t value)
     find_overflow(rv);
 }
 
+void rv_counters_restart(struct riscv_cpu *rv)
+{
+    rv_countinhibit_write(rv, rv->sys.mcountinhibit);
+}
+
+void rv_counters_loaded(struct riscv_cpu *rv)
+{
+    for (unsigned n = 0; n < RV_COUNTERS; n++) {
+        restart(rv, n, rv->sys.counter[n].value);
+    }
+    find_overflow(rv);
+    rv_stimecmp_changed(rv);
+}
+
+uint64_t rv_hpmevent_writes(const struct riscv_cpu *rv, unsigned n)
+{
+    if (!is_hpm(n)) {
+        return 0;
+    }
+    return rv_has(&rv->ext, RV_EXT_sscofpmf) ? EVENT_WIDE | EVENT_FLAGS : EVENT_WIDE;
+}
+
 void rv_hpmevent_write(struct riscv_cpu *rv, unsigned n, uint64_t value)
 {
     uint64_t count;
@@ -226,8 +246,7 @@ void rv_hpmevent_write(struct riscv_cpu *rv, unsigned n, uint64_t value)
     }
     rv_counters_poll(rv);
     count = rv_counter_read(rv, n);
-    value &= rv_has(&rv->ext, RV_EXT_sscofpmf) ? EVENT_WIDE | EVENT_FLAGS : EVENT_WIDE;
-    rv->sys.mhpmevent[n] = value;
+    rv->sys.mhpmevent[n] = value & rv_hpmevent_writes(rv, n);
     restart(rv, n, count);
     find_overflow(rv);
 }

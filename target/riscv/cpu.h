@@ -86,6 +86,8 @@ struct rv_system {
         uint64_t base, size; /* size 0: none */
         uint8_t prot;
     } pmp_answer[2][4]; /* for S and U, for M; by low bits of the address in units of 256 MiB */
+    char isa[1024];     /* saved and loaded: the model's extensions, NUL included */
+    uint32_t isa_length;
 };
 
 struct riscv_cpu {
