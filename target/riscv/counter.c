@@ -1,7 +1,8 @@
 /*
  * Time, the supervisor timer (Sstc) and the counters (Zihpm, Sscofpmf).
  *
- * Everything counts by the machine's virtual clock. `time` is the clock at the machine's frequency.
+ * Everything counts by the machine's virtual clock. `time` is the clock at the machine's frequency,
+ * or the machine's timebase, which software may set elsewhere (mtime).
  * cycle, instret and those hpm counters that count one of these two are nanoseconds: a CPU of 1 GHz
  * that retires an instruction a cycle. Units do not count instructions, and no guest can tell; but
  * counters stand still when the machine does, overflow when they should, and agree with `time`.
@@ -24,9 +25,17 @@ int64_t rv_now(const struct riscv_cpu *rv)
     return cpu_clock_now(rv->sys.wiring.clock, CPU_CLOCK_VIRTUAL);
 }
 
+/* What `time` is ahead of the clock. */
+static uint64_t time_offset(const struct riscv_cpu *rv)
+{
+    const struct cpu_timebase *timebase = rv->sys.timebase;
+
+    return timebase ? atomic_load_explicit(&timebase->offset, memory_order_acquire) : 0;
+}
+
 uint64_t rv_time(const struct riscv_cpu *rv)
 {
-    return cpu_clock_to_ticks(rv_now(rv), rv->sys.frequency);
+    return cpu_clock_to_ticks(rv_now(rv), rv->sys.frequency) + time_offset(rv);
 }
 
 /* ---- stimecmp -------------------------------------------------------------------------------- */
@@ -69,7 +78,7 @@ static int64_t stimecmp_deadline(const struct riscv_cpu *rv)
     if (!(rv->sys.menvcfg & RV_ENVCFG_STCE)) {
         return CPU_CLOCK_NEVER;
     }
-    return cpu_clock_from_ticks(rv->sys.stimecmp, rv->sys.frequency);
+    return cpu_clock_deadline(rv_now(rv), rv->sys.frequency, time_offset(rv), rv->sys.stimecmp);
 }
 
 void rv_stimecmp_changed(struct riscv_cpu *rv)
@@ -82,6 +91,29 @@ void rv_stimecmp_changed(struct riscv_cpu *rv)
     if (rv_stimecmp_pending(rv)) {
         atomic_store(&rv->sys.stimer_due, true);
     }
+}
+
+static void time_changed(struct cpu *cpu, void *unused)
+{
+    rv_stimecmp_changed(riscv_cpu(cpu));
+}
+
+/* The timer belongs to the vCPU's thread; this may be another one's. */
+static void timebase_changed(struct cpu_timebase_user *user)
+{
+    struct riscv_cpu *rv =
+        (struct riscv_cpu *)((char *)user - offsetof(struct riscv_cpu, sys.timebase_user));
+
+    rv->sys.wiring.service->run_on(&rv->common, time_changed, NULL);
+}
+
+void riscv_set_timebase(struct cpu *cpu, struct cpu_timebase *timebase)
+{
+    struct rv_system *s = &riscv_cpu(cpu)->sys;
+
+    s->timebase = timebase;
+    s->timebase_user.changed = timebase_changed;
+    cpu_timebase_add(timebase, &s->timebase_user);
 }
 
 int64_t rv_deadline(struct cpu *cpu)

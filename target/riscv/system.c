@@ -59,6 +59,8 @@ static void reset(struct cpu *cpu, uint64_t pc)
     struct rv_system fresh = {
         .wiring = s->wiring,
         .frequency = s->frequency,
+        .timebase = s->timebase,
+        .timebase_user = s->timebase_user,
         .stimer = s->stimer,
         .pmtimer = s->pmtimer,
         .priv = RV_PRIV_M,
