@@ -6,6 +6,7 @@
 #ifndef TINAMOU_CPU_CLOCK_H
 #define TINAMOU_CPU_CLOCK_H
 
+#include <stdatomic.h>
 #include <stdint.h>
 
 enum cpu_clock {
@@ -60,6 +61,56 @@ static inline int64_t cpu_clock_from_ticks(uint64_t ticks, uint64_t frequency)
     unsigned __int128 ns = ((unsigned __int128)ticks * 1000000000 + frequency - 1) / frequency;
 
     return ns > INT64_MAX ? CPU_CLOCK_NEVER : (int64_t)ns;
+}
+
+/*
+ * A counter of ticks of the virtual clock that can be set, and is seen in several places: RISC-V's
+ * mtime, which is also what the harts' `time` CSR shows. Embedded in the device where it is set;
+ * zeroed, it shows the clock.
+ */
+struct cpu_timebase {
+    _Atomic uint64_t offset; /* what it is ahead of the clock, in ticks, modulo 2^64 */
+    struct cpu_timebase_user *users;
+};
+
+/* Somebody who compares with it. */
+struct cpu_timebase_user {
+    /* The offset has changed. On the thread that has set it, with the locks that this holds. */
+    void (*changed)(struct cpu_timebase_user *user);
+    struct cpu_timebase_user *next;
+};
+
+/* Before vCPUs run. */
+static inline void cpu_timebase_add(struct cpu_timebase *timebase, struct cpu_timebase_user *user)
+{
+    user->next = timebase->users;
+    timebase->users = user;
+}
+
+/* Any thread, one at a time. */
+static inline void cpu_timebase_set(struct cpu_timebase *timebase, uint64_t offset)
+{
+    atomic_store_explicit(&timebase->offset, offset, memory_order_release);
+    for (struct cpu_timebase_user *user = timebase->users; user; user = user->next) {
+        user->changed(user);
+    }
+}
+
+/*
+ * When a counter of `frequency` Hz that is `offset` ticks ahead will show at least `compare`, now
+ * that the clock shows ns (>= 0): a time on the clock; ns if it does already; CPU_CLOCK_NEVER when
+ * that is beyond the clock's range.
+ */
+static inline int64_t cpu_clock_deadline(int64_t ns, uint64_t frequency, uint64_t offset,
+                                         uint64_t compare)
+{
+    uint64_t ticks = cpu_clock_to_ticks(ns, frequency), left = compare - (ticks + offset);
+
+    if (compare <= ticks + offset) {
+        return ns;
+    }
+    return left <= UINT64_MAX - ticks ? cpu_clock_from_ticks(ticks + left, frequency)
+                                      : CPU_CLOCK_NEVER;
 }
 
 #endif

@@ -113,6 +113,7 @@ struct cpu_register {
 };
 
 struct cpu_system_ops;
+struct state_table;
 
 struct cpu_target_ops {
     const char *name;                    /* "riscv64" */
@@ -122,6 +123,13 @@ struct cpu_target_ops {
     const struct ir_target *ir;                  /* globals and helpers */
     const struct cpu_register *registers;        /* for gdb and -d cpu; the last has no name */
     const struct cpu_register *system_registers; /* those of full-system emulation beside them */
+    /*
+     * What must survive of a machine's vCPU (util/state.h): the object is the target's state. The
+     * vCPU is paused. Saving comes after registers_fetch() of cpu/service.h; before loading the
+     * vCPU was attached and reset, and the virtual clock was loaded; after it come
+     * registers_changed() and vcpu_unhalt(). NULL: user mode only.
+     */
+    const struct state_table *state;
     /* Initial state of a freshly created, zeroed vCPU. */
     void (*reset)(struct cpu *cpu);
     /* Chooses the model, e.g. "rv64gc,zba=on". Returns 0 or -EINVAL with a one-line message in

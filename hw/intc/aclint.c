@@ -1,10 +1,9 @@
 /*
  * RISC-V ACLINT 1.0-rc4.
  *
- * mtime is the virtual clock in ticks plus `delta`, which is 0 until the guest writes mtime. A
- * reset leaves mtime and delta alone, as the specification allows, so that what reads the virtual
- * clock by itself (the harts' `time` CSR) agrees with mtime on every machine whose firmware does
- * not write it.
+ * mtime is the virtual clock in ticks and an offset, which changes when software writes mtime or a
+ * reset clears it. The harts' `time` CSR is the same time, "a read-only shadow of ... mtime", so
+ * the machine lets them have the timebase.
  *
  * MTIP is a function of time: high while mtime >= mtimecmp (clause 3.2). The line is brought up to
  * date when mtimecmp or mtime is written, and by a timer at the moment it is to rise. A comparison
@@ -127,26 +126,35 @@ static uint64_t clock_ticks(struct aclint_mtimer *mtimer)
                               mtimer->timebase_freq);
 }
 
+static uint64_t offset_of(const struct aclint_mtimer *mtimer)
+{
+    return atomic_load_explicit(&mtimer->timebase.offset, memory_order_relaxed);
+}
+
 uint64_t aclint_mtimer_time(struct aclint_mtimer *mtimer)
 {
-    return clock_ticks(mtimer) + atomic_load_explicit(&mtimer->delta, memory_order_relaxed);
+    return clock_ticks(mtimer) + offset_of(mtimer);
 }
 
 /* Brings a hart's line and timer up to date. */
 static void update(struct aclint_hart_timer *hart)
 {
     struct aclint_mtimer *mtimer = hart->mtimer;
-    struct hw_irq *out = &mtimer->out[hart - mtimer->hart];
-    uint64_t ticks = clock_ticks(mtimer);
-    uint64_t left = hart->mtimecmp - (ticks + atomic_load(&mtimer->delta));
-    bool due = hart->mtimecmp <= ticks + atomic_load(&mtimer->delta);
-    int64_t deadline = CPU_CLOCK_NEVER;
+    int64_t now = cpu_clock_now(mtimer->clock, CPU_CLOCK_VIRTUAL);
+    int64_t deadline =
+        cpu_clock_deadline(now, mtimer->timebase_freq, offset_of(mtimer), hart->mtimecmp);
 
-    if (!due && left <= UINT64_MAX - ticks) {
-        deadline = cpu_clock_from_ticks(ticks + left, mtimer->timebase_freq);
+    mtimer->clock->ops->timer_arm(hart->timer, deadline > now ? deadline : CPU_CLOCK_NEVER);
+    hw_irq_set(&mtimer->out[hart - mtimer->hart], deadline <= now);
+}
+
+/* Sets mtime. */
+static void set_time(struct aclint_mtimer *mtimer, uint64_t value)
+{
+    cpu_timebase_set(&mtimer->timebase, value - clock_ticks(mtimer));
+    for (unsigned i = 0; i < mtimer->num_harts; i++) {
+        update(&mtimer->hart[i]);
     }
-    mtimer->clock->ops->timer_arm(hart->timer, deadline);
-    hw_irq_set(out, due);
 }
 
 static void timer_fired(void *opaque)
@@ -188,13 +196,7 @@ static int mtimer_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 
     value = value << shift & mask;
     if (offset >= MTIME) {
-        uint64_t ticks = clock_ticks(mtimer);
-        uint64_t now = ticks + atomic_load(&mtimer->delta);
-
-        atomic_store(&mtimer->delta, ((now & ~mask) | value) - ticks);
-        for (unsigned i = 0; i < mtimer->num_harts; i++) {
-            update(&mtimer->hart[i]);
-        }
+        set_time(mtimer, (aclint_mtimer_time(mtimer) & ~mask) | value);
     } else if (compare) {
         *compare = (*compare & ~mask) | value;
         update(&mtimer->hart[offset / 8]);
@@ -248,7 +250,8 @@ static void mtimer_unrealize(struct hw_device *device)
     mtimer_end_timers(mtimer);
 }
 
-/* mtimecmp is unknown after reset (clause 3.2); all ones spares firmware an interrupt. */
+/* mtimecmp is unknown after reset (clause 3.2); all ones spares firmware an interrupt. mtime is
+ * cleared (clause 3.1). */
 static void mtimer_reset_enter(struct hw_device *device, bool cold)
 {
     struct aclint_mtimer *mtimer = (struct aclint_mtimer *)device;
@@ -260,11 +263,7 @@ static void mtimer_reset_enter(struct hw_device *device, bool cold)
 
 static void mtimer_reset_hold(struct hw_device *device)
 {
-    struct aclint_mtimer *mtimer = (struct aclint_mtimer *)device;
-
-    for (unsigned i = 0; i < mtimer->num_harts; i++) {
-        update(&mtimer->hart[i]);
-    }
+    set_time((struct aclint_mtimer *)device, 0);
 }
 
 /* The virtual clock is loaded before devices are; it stands still now. */
@@ -275,6 +274,7 @@ static int mtimer_post_load(void *object, uint32_t version)
     if (mtimer->harts != mtimer->num_harts) {
         return -EINVAL;
     }
+    cpu_timebase_set(&mtimer->timebase, offset_of(mtimer));
     for (unsigned i = 0; i < mtimer->num_harts; i++) {
         update(&mtimer->hart[i]);
     }
@@ -295,7 +295,7 @@ static const struct state_field hart_fields[] = {
 static const struct state_table hart_state = {
     .name = "aclint-hart", .version = 1, .min_version = 1, .fields = hart_fields};
 static const struct state_field mtimer_fields[] = {
-    STATE(U64, "delta", struct aclint_mtimer, delta),
+    STATE(U64, "delta", struct aclint_mtimer, timebase.offset),
     STATE_USED(STRUCT, "hart", struct aclint_mtimer, hart, harts, .table = &hart_state),
     STATE_END,
 };

@@ -55,9 +55,9 @@ struct aclint_mtimer {
     /* for the machine; valid once realized */
     struct mem_region mmio;
     struct hw_irq out[ACLINT_HARTS_MAX]; /* MTIP of each hart, a level */
+    struct cpu_timebase timebase;        /* mtime, for whoever else shows it */
     /* private */
-    uint32_t harts;         /* num_harts, for the saved state */
-    _Atomic uint64_t delta; /* mtime - ticks of the virtual clock: 0 until the guest writes mtime */
+    uint32_t harts; /* num_harts, for the saved state */
     struct aclint_hart_timer hart[ACLINT_HARTS_MAX];
 };
 

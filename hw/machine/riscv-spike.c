@@ -13,6 +13,7 @@
 
 #include "hw/intc/aclint.h"
 #include "hw/misc/htif.h"
+#include "target/riscv/cpu.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -61,6 +62,7 @@ static int add_clint(struct machine *machine, char *error, size_t error_size)
     for (unsigned hart = 0; hart < machine->smp.cpus; hart++) {
         hw_irq_connect(&swi->out[hart], machine_cpu_input(machine, hart, RISCV_LINE_MSIP));
         hw_irq_connect(&mtimer->out[hart], machine_cpu_input(machine, hart, RISCV_LINE_MTIP));
+        riscv_set_timebase(machine->cpus[hart], &mtimer->timebase);
     }
     err = mem_region_add(&machine->root, SPIKE_CLINT, &swi->mmio, 0);
     return err ? err

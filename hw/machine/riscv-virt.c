@@ -129,6 +129,7 @@ static int add_timer(struct riscv_virt *virt, char *error, size_t error_size)
                 error_size);
     for (unsigned hart = 0; hart < machine->smp.cpus && !err; hart++) {
         hw_irq_connect(&mtimer->out[hart], machine_cpu_input(machine, hart, RISCV_LINE_MTIP));
+        riscv_set_timebase(machine->cpus[hart], &mtimer->timebase);
     }
     return err;
 }

@@ -24,6 +24,7 @@ src-riscv += target/riscv/csr.c
 src-riscv += target/riscv/counter.c
 src-riscv += target/riscv/mmu.c
 src-riscv += target/riscv/pmp.c
+src-riscv += target/riscv/state.c
 
 # Integer helpers.
 src-riscv += target/riscv/crypto.c

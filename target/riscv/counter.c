@@ -1,7 +1,8 @@
 /*
  * Time, the supervisor timer (Sstc) and the counters (Zihpm, Sscofpmf).
  *
- * Everything counts by the machine's virtual clock. `time` is the clock at the machine's frequency.
+ * Everything counts by the machine's virtual clock. `time` is the clock at the machine's frequency,
+ * or the machine's timebase, which software may set elsewhere (mtime).
  * cycle, instret and those hpm counters that count one of these two are nanoseconds: a CPU of 1 GHz
  * that retires an instruction a cycle. Units do not count instructions, and no guest can tell; but
  * counters stand still when the machine does, overflow when they should, and agree with `time`.
@@ -19,16 +20,22 @@ enum { EVENT_CYCLES = 1, EVENT_INSTRUCTIONS = 2 }; /* mhpmevent: as QEMU's virt 
 #define EVENT_WIDE  ((UINT64_C(1) << 56) - 1)
 #define EVENT_FLAGS (UINT64_C(0xf) << 60)
 
-#define HPM_COUNTERS UINT32_C(0x0007fff8) /* 16 of 29, as QEMU's pmu-mask */
-
 int64_t rv_now(const struct riscv_cpu *rv)
 {
     return cpu_clock_now(rv->sys.wiring.clock, CPU_CLOCK_VIRTUAL);
 }
 
+/* What `time` is ahead of the clock. */
+static uint64_t time_offset(const struct riscv_cpu *rv)
+{
+    const struct cpu_timebase *timebase = rv->sys.timebase;
+
+    return timebase ? atomic_load_explicit(&timebase->offset, memory_order_acquire) : 0;
+}
+
 uint64_t rv_time(const struct riscv_cpu *rv)
 {
-    return cpu_clock_to_ticks(rv_now(rv), rv->sys.frequency);
+    return cpu_clock_to_ticks(rv_now(rv), rv->sys.frequency) + time_offset(rv);
 }
 
 /* ---- stimecmp -------------------------------------------------------------------------------- */
@@ -71,7 +78,7 @@ static int64_t stimecmp_deadline(const struct riscv_cpu *rv)
     if (!(rv->sys.menvcfg & RV_ENVCFG_STCE)) {
         return CPU_CLOCK_NEVER;
     }
-    return cpu_clock_from_ticks(rv->sys.stimecmp, rv->sys.frequency);
+    return cpu_clock_deadline(rv_now(rv), rv->sys.frequency, time_offset(rv), rv->sys.stimecmp);
 }
 
 void rv_stimecmp_changed(struct riscv_cpu *rv)
@@ -84,6 +91,29 @@ void rv_stimecmp_changed(struct riscv_cpu *rv)
     if (rv_stimecmp_pending(rv)) {
         atomic_store(&rv->sys.stimer_due, true);
     }
+}
+
+static void time_changed(struct cpu *cpu, void *unused)
+{
+    rv_stimecmp_changed(riscv_cpu(cpu));
+}
+
+/* The timer belongs to the vCPU's thread; this may be another one's. */
+static void timebase_changed(struct cpu_timebase_user *user)
+{
+    struct riscv_cpu *rv =
+        (struct riscv_cpu *)((char *)user - offsetof(struct riscv_cpu, sys.timebase_user));
+
+    rv->sys.wiring.service->run_on(&rv->common, time_changed, NULL);
+}
+
+void riscv_set_timebase(struct cpu *cpu, struct cpu_timebase *timebase)
+{
+    struct rv_system *s = &riscv_cpu(cpu)->sys;
+
+    s->timebase = timebase;
+    s->timebase_user.changed = timebase_changed;
+    cpu_timebase_add(timebase, &s->timebase_user);
 }
 
 int64_t rv_deadline(struct cpu *cpu)
@@ -104,7 +134,7 @@ int64_t rv_deadline(struct cpu *cpu)
 
 uint32_t rv_counters_available(const struct riscv_cpu *rv)
 {
-    return 5 | (rv_has(&rv->ext, RV_EXT_zihpm) ? HPM_COUNTERS : 0);
+    return 5 | (rv_has(&rv->ext, RV_EXT_zihpm) ? RV_HPM_MASK : 0);
 }
 
 static bool is_hpm(unsigned n)
@@ -116,7 +146,7 @@ static bool counts(const struct riscv_cpu *rv, unsigned n)
 {
     uint64_t event = rv->sys.mhpmevent[n], excluded = EVENT_SINH | EVENT_UINH;
 
-    if (rv->sys.mcountinhibit >> n & 1) {
+    if (rv->sys.mcountinhibit >> n & 1 || !(rv_counters_available(rv) >> n & 1)) {
         return false;
     }
     if (!is_hpm(n)) {
@@ -217,6 +247,28 @@ void rv_countinhibit_write(struct riscv_cpu *rv, uint64_t value)
     find_overflow(rv);
 }
 
+void rv_counters_restart(struct riscv_cpu *rv)
+{
+    rv_countinhibit_write(rv, rv->sys.mcountinhibit);
+}
+
+void rv_counters_loaded(struct riscv_cpu *rv)
+{
+    for (unsigned n = 0; n < RV_COUNTERS; n++) {
+        restart(rv, n, rv->sys.counter[n].value);
+    }
+    find_overflow(rv);
+    rv_stimecmp_changed(rv);
+}
+
+uint64_t rv_hpmevent_writes(const struct riscv_cpu *rv, unsigned n)
+{
+    if (!is_hpm(n)) {
+        return 0;
+    }
+    return rv_has(&rv->ext, RV_EXT_sscofpmf) ? EVENT_WIDE | EVENT_FLAGS : EVENT_WIDE;
+}
+
 void rv_hpmevent_write(struct riscv_cpu *rv, unsigned n, uint64_t value)
 {
     uint64_t count;
@@ -226,8 +278,7 @@ void rv_hpmevent_write(struct riscv_cpu *rv, unsigned n, uint64_t value)
     }
     rv_counters_poll(rv);
     count = rv_counter_read(rv, n);
-    value &= rv_has(&rv->ext, RV_EXT_sscofpmf) ? EVENT_WIDE | EVENT_FLAGS : EVENT_WIDE;
-    rv->sys.mhpmevent[n] = value;
+    rv->sys.mhpmevent[n] = value & rv_hpmevent_writes(rv, n);
     restart(rv, n, count);
     find_overflow(rv);
 }

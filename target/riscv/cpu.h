@@ -63,6 +63,8 @@ struct rv_counter {
 struct rv_system {
     struct cpu_system wiring;
     uint64_t frequency; /* of the time CSR, Hz: 10000000 unless the machine says otherwise */
+    struct cpu_timebase *timebase; /* what it shows; NULL: the virtual clock as it is */
+    struct cpu_timebase_user timebase_user;
     uint8_t priv;       /* enum rv_priv; the mode word repeats it */
     uint8_t misaligned; /* cause that an exit CPU_EXIT_MISALIGNED would have */
     uint8_t fault;      /* cause that translate_address() has failed with */
@@ -86,6 +88,8 @@ struct rv_system {
         uint64_t base, size; /* size 0: none */
         uint8_t prot;
     } pmp_answer[2][4]; /* for S and U, for M; by low bits of the address in units of 256 MiB */
+    char isa[1024];     /* saved and loaded: the model's extensions, NUL included */
+    uint32_t isa_length;
 };
 
 struct riscv_cpu {
@@ -106,6 +110,10 @@ struct riscv_cpu {
 };
 
 extern const struct cpu_target_ops riscv64_target_ops;
+
+/* By the machine, after the wiring and before the vCPU runs: what the time CSR shows, and stimecmp
+ * is compared with. */
+void riscv_set_timebase(struct cpu *cpu, struct cpu_timebase *timebase);
 
 /* What the vDSO's host-call instruction (custom-0, funct3 0, legal in vdso_start..vdso_end only)
  * does: number 0 clock_gettime, 1 gettimeofday, 2 clock_getres, 3 getcpu, with the guest's a0, a1,

@@ -10,22 +10,14 @@
 #include "target/riscv/priv.h"
 #include "util/bits.h"
 
-/* Counters that mcounteren can show: all that exist. */
-#define RV_HPM_MASK         UINT32_C(0x0007fff8)
-#define RV_COUNTEREN_WRITES (RV_HPM_MASK | 7)
-#define RV_SENVCFG_WRITES   (RV_ENVCFG_FIOM | RV_ENVCFG_CBIE | RV_ENVCFG_CBCFE | RV_ENVCFG_CBZE)
-#define RV_EPC_WRITES       (~UINT64_C(1))
-
-/* Exceptions that medeleg can delegate: all but ecall from M, and what there is not. */
-#define DELEGABLE UINT64_C(0xb3ff)
+#define RV_EPC_WRITES (~UINT64_C(1))
 
 static uint64_t merge(uint64_t old, uint64_t value, uint64_t mask)
 {
     return (old & ~mask) | (value & mask);
 }
 
-/* The interrupts of supervisor level that this vCPU has. */
-static uint64_t supervisor_irqs(const struct riscv_cpu *rv)
+uint64_t rv_supervisor_irqs(const struct riscv_cpu *rv)
 {
     uint64_t irqs = RV_IRQ_BIT(RV_IRQ_SSI) | RV_IRQ_BIT(RV_IRQ_STI) | RV_IRQ_BIT(RV_IRQ_SEI);
 
@@ -104,7 +96,7 @@ static uint64_t read_medeleg(struct riscv_cpu *rv, unsigned number)
 
 static bool write_medeleg(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask)
 {
-    rv->sys.medeleg = merge(rv->sys.medeleg, value, mask & DELEGABLE);
+    rv->sys.medeleg = merge(rv->sys.medeleg, value, mask & RV_MEDELEG_WRITES);
     return false;
 }
 
@@ -115,7 +107,7 @@ static uint64_t read_mideleg(struct riscv_cpu *rv, unsigned number)
 
 static bool write_mideleg(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask)
 {
-    rv->sys.mideleg = merge(rv->sys.mideleg, value, mask & supervisor_irqs(rv));
+    rv->sys.mideleg = merge(rv->sys.mideleg, value, mask & rv_supervisor_irqs(rv));
     return rv_interrupt_pending(rv);
 }
 
@@ -124,12 +116,15 @@ static uint64_t read_mie(struct riscv_cpu *rv, unsigned number)
     return rv->sys.mie;
 }
 
+uint64_t rv_mie_writes(const struct riscv_cpu *rv)
+{
+    return rv_supervisor_irqs(rv) | RV_IRQ_BIT(RV_IRQ_MSI) | RV_IRQ_BIT(RV_IRQ_MTI) |
+           RV_IRQ_BIT(RV_IRQ_MEI);
+}
+
 static bool write_mie(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask)
 {
-    uint64_t writable = supervisor_irqs(rv) | RV_IRQ_BIT(RV_IRQ_MSI) | RV_IRQ_BIT(RV_IRQ_MTI) |
-                        RV_IRQ_BIT(RV_IRQ_MEI);
-
-    rv->sys.mie = merge(rv->sys.mie, value, mask & writable);
+    rv->sys.mie = merge(rv->sys.mie, value, mask & rv_mie_writes(rv));
     return rv_interrupt_pending(rv);
 }
 
@@ -151,7 +146,7 @@ static uint64_t read_mip(struct riscv_cpu *rv, unsigned number)
 static bool write_mip(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask)
 {
     rv_mip(rv); /* takes in an edge of SSIP, which this may clear */
-    mask &= supervisor_irqs(rv);
+    mask &= rv_supervisor_irqs(rv);
     if (rv->sys.menvcfg & RV_ENVCFG_STCE) {
         mask &= ~RV_IRQ_BIT(RV_IRQ_STI); /* "STIP ... is read-only" then (Sstc) */
     }
@@ -209,10 +204,9 @@ static uint64_t read_menvcfg(struct riscv_cpu *rv, unsigned number)
     return rv->sys.menvcfg;
 }
 
-static bool write_menvcfg(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask)
+uint64_t rv_menvcfg_writes(const struct riscv_cpu *rv)
 {
     const struct rv_ext_set *ext = &rv->ext;
-    uint64_t old = rv->sys.menvcfg, changed;
     uint64_t writable = RV_ENVCFG_FIOM;
 
     writable |= rv_has(ext, RV_EXT_zicbom) ? RV_ENVCFG_CBIE | RV_ENVCFG_CBCFE : 0;
@@ -220,7 +214,14 @@ static bool write_menvcfg(struct riscv_cpu *rv, unsigned number, uint64_t value,
     writable |= rv_has(ext, RV_EXT_svpbmt) ? RV_ENVCFG_PBMTE : 0;
     writable |= rv_has(ext, RV_EXT_svadu) ? RV_ENVCFG_ADUE : 0;
     writable |= rv_has(ext, RV_EXT_sstc) ? RV_ENVCFG_STCE : 0;
-    rv->sys.menvcfg = merge(old, value, mask & writable);
+    return writable;
+}
+
+static bool write_menvcfg(struct riscv_cpu *rv, unsigned number, uint64_t value, uint64_t mask)
+{
+    uint64_t old = rv->sys.menvcfg, changed;
+
+    rv->sys.menvcfg = merge(old, value, mask & rv_menvcfg_writes(rv));
     changed = old ^ rv->sys.menvcfg;
     if (changed & RV_ENVCFG_STCE) {
         rv->sys.mip &= ~RV_IRQ_BIT(RV_IRQ_STI);

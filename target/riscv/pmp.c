@@ -169,6 +169,22 @@ static bool forbidden(const struct rv_system *s, uint8_t cfg)
            mml_prot(cfg, RV_PRIV_M) & X;
 }
 
+bool rv_pmp_is_legal(const struct riscv_cpu *rv)
+{
+    const struct rv_system *s = &rv->sys;
+    bool there = rv_has(&rv->ext, RV_EXT_pmp), mml = s->mseccfg & RV_MSECCFG_MML;
+
+    for (unsigned n = 0; n < RV_PMP_ENTRIES; n++) {
+        uint8_t cfg = s->pmpcfg[n];
+
+        if (cfg & ~(there ? CFG_L | CFG_A | RWX : 0) || s->pmpaddr[n] & ~(there ? ADDR_MASK : 0) ||
+            (!mml && (cfg & RW) == CFG_W)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool rv_pmp_write_cfg(struct riscv_cpu *rv, unsigned first, uint64_t value, uint64_t mask)
 {
     struct rv_system *s = &rv->sys;

@@ -90,6 +90,28 @@ enum { RV_SATP_BARE = 0, RV_SATP_SV39 = 8, RV_SATP_SV48 = 9, RV_SATP_SV57 = 10 }
 #define RV_SATP_ASID(satp) ((uint32_t)((satp) >> 44 & 0xffff))
 #define RV_SATP_PPN(satp)  ((satp) & ((UINT64_C(1) << 44) - 1))
 
+/* The lines that lead to bits of mip. */
+#define RV_IRQ_LINES                                                            \
+    (RV_IRQ_BIT(RV_IRQ_SSI) | RV_IRQ_BIT(RV_IRQ_MSI) | RV_IRQ_BIT(RV_IRQ_MTI) | \
+     RV_IRQ_BIT(RV_IRQ_SEI) | RV_IRQ_BIT(RV_IRQ_MEI))
+
+/* Counters that mcounteren can show: all that exist. */
+#define RV_HPM_MASK         UINT32_C(0x0007fff8) /* 16 of 29, as QEMU's pmu-mask */
+#define RV_COUNTEREN_WRITES (RV_HPM_MASK | 7)
+
+#define RV_SENVCFG_WRITES (RV_ENVCFG_FIOM | RV_ENVCFG_CBIE | RV_ENVCFG_CBCFE | RV_ENVCFG_CBZE)
+
+/* Exceptions that medeleg can delegate: all but ecall from M, and what there is not. */
+#define RV_MEDELEG_WRITES UINT64_C(0xb3ff)
+
+/* ---- csr.c ---- */
+
+/* The interrupts of supervisor level that this vCPU has. */
+uint64_t rv_supervisor_irqs(const struct riscv_cpu *rv);
+/* What can be written of registers, where that depends on the extensions. */
+uint64_t rv_mie_writes(const struct riscv_cpu *rv);
+uint64_t rv_menvcfg_writes(const struct riscv_cpu *rv);
+
 /* ---- trap.c ---- */
 
 /* The mode word, after a change of privilege, mstatus.FS or frm. */
@@ -147,6 +169,9 @@ bool rv_pmp_write_cfg(struct riscv_cpu *rv, unsigned first, uint64_t value, uint
 bool rv_pmp_write_addr(struct riscv_cpu *rv, unsigned n, uint64_t value, uint64_t mask);
 bool rv_pmp_write_mseccfg(struct riscv_cpu *rv, uint64_t value, uint64_t mask);
 
+/* Whether the entries, and mseccfg, are such as can be written. */
+bool rv_pmp_is_legal(const struct riscv_cpu *rv);
+
 /* After reset or whenever the entries were set otherwise. */
 void rv_pmp_reset(struct riscv_cpu *rv);
 
@@ -166,12 +191,18 @@ uint32_t rv_counters_available(const struct riscv_cpu *rv);
 uint64_t rv_counter_read(const struct riscv_cpu *rv, unsigned n);
 void rv_counter_write(struct riscv_cpu *rv, unsigned n, uint64_t value);
 void rv_countinhibit_write(struct riscv_cpu *rv, uint64_t value);
+uint64_t rv_hpmevent_writes(const struct riscv_cpu *rv, unsigned n); /* its writable bits */
 void rv_hpmevent_write(struct riscv_cpu *rv, unsigned n, uint64_t value);
 /* Sets mip.LCOFIP and the OF bits of counters that have overflowed since. */
 void rv_counters_poll(struct riscv_cpu *rv);
 
 /* When the timer, or an overflow that is enabled, wants the vCPU next. */
 int64_t rv_deadline(struct cpu *cpu);
+
+/* Around saved state: has all counters count on from now; and does so with values that were loaded,
+ * after which timers follow. */
+void rv_counters_restart(struct riscv_cpu *rv);
+void rv_counters_loaded(struct riscv_cpu *rv);
 
 /* attach() and reset() of the timers and counters. */
 int rv_counters_attach(struct riscv_cpu *rv);
@@ -180,5 +211,10 @@ void rv_counters_reset(struct riscv_cpu *rv);
 /* ---- system.c ---- */
 
 extern const struct cpu_system_ops riscv_system_ops;
+uint64_t rv_status_reset(const struct riscv_cpu *rv); /* mstatus in reset */
+
+/* ---- state.c ---- */
+
+extern const struct state_table riscv_state; /* of struct riscv_cpu */
 
 #endif

@@ -45,6 +45,13 @@ static int attach(struct cpu *cpu, const struct cpu_system *system, char *error,
     return result;
 }
 
+uint64_t rv_status_reset(const struct riscv_cpu *rv)
+{
+    uint64_t status = rv_has(&rv->ext, RV_EXT_u) ? RV_MSTATUS_XL64 : RV_MSTATUS_MPP;
+
+    return rv_has(&rv->ext, RV_EXT_s) ? status : status & ~RV_MSTATUS_SXL;
+}
+
 static void reset(struct cpu *cpu, uint64_t pc)
 {
     struct riscv_cpu *rv = riscv_cpu(cpu);
@@ -52,18 +59,17 @@ static void reset(struct cpu *cpu, uint64_t pc)
     struct rv_system fresh = {
         .wiring = s->wiring,
         .frequency = s->frequency,
+        .timebase = s->timebase,
+        .timebase_user = s->timebase_user,
         .stimer = s->stimer,
         .pmtimer = s->pmtimer,
         .priv = RV_PRIV_M,
         .misa = misa(&rv->ext),
-        .mstatus = rv_has(&rv->ext, RV_EXT_u) ? RV_MSTATUS_XL64 : RV_MSTATUS_MPP,
+        .mstatus = rv_status_reset(rv),
     };
 
     cpu->ops->reset(cpu);
     *s = fresh;
-    if (!rv_has(&rv->ext, RV_EXT_s)) {
-        s->mstatus &= ~RV_MSTATUS_SXL;
-    }
     /* Software that does not know menvcfg finds page tables as they were before there was one. */
     s->menvcfg = rv_has(&rv->ext, RV_EXT_svpbmt) ? RV_ENVCFG_PBMTE : 0;
     if (rv_has(&rv->ext, RV_EXT_svadu) && !rv_has(&rv->ext, RV_EXT_svade)) {

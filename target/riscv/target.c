@@ -191,6 +191,7 @@ const struct cpu_target_ops riscv64_target_ops = {
     .ir = &ir,
     .registers = registers,
     .system_registers = system_registers,
+    .state = &riscv_state,
     .reset = reset,
     .set_model = set_model,
     .list_models = rv_model_list,

@@ -9,9 +9,7 @@
 #include "target/riscv/priv.h"
 #include "util/bits.h"
 
-#define LEVELS                                                                  \
-    (RV_IRQ_BIT(RV_IRQ_MSI) | RV_IRQ_BIT(RV_IRQ_MTI) | RV_IRQ_BIT(RV_IRQ_SEI) | \
-     RV_IRQ_BIT(RV_IRQ_MEI))
+#define LEVELS (RV_IRQ_LINES & ~RV_IRQ_BIT(RV_IRQ_SSI))
 
 void rv_mode_update(struct riscv_cpu *rv)
 {

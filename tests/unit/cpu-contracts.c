@@ -70,9 +70,49 @@ static void check_ticks(void)
     tap_eq(cpu_clock_to_ticks(INT64_MAX, 10000000), 92233720368547758, "292 years are no overflow");
 }
 
+static unsigned told;
+
+static void changed(struct cpu_timebase_user *user)
+{
+    told++;
+}
+
+static void check_timebase(void)
+{
+    struct cpu_timebase_user users[2] = {{.changed = changed}, {.changed = changed}};
+    struct cpu_timebase timebase = {0};
+    unsigned wrong = 0;
+
+    cpu_timebase_add(&timebase, &users[0]);
+    cpu_timebase_add(&timebase, &users[1]);
+    cpu_timebase_set(&timebase, 5);
+    tap_ok(told == 2 && timebase.offset == 5, "all users hear of a new offset");
+
+    /* 10 MHz: a tick is 100 ns */
+    tap_eq(cpu_clock_deadline(1000, 10000000, 0, 10), 1000, "due now");
+    tap_eq(cpu_clock_deadline(1099, 10000000, 0, 11), 1100, "in a nanosecond");
+    tap_eq(cpu_clock_deadline(1099, 10000000, 100, 11), 1099, "long ago, for it is ahead");
+    tap_eq(cpu_clock_deadline(0, 10000000, -(uint64_t)50, 10), 0, "it is a large number");
+    tap_eq(cpu_clock_deadline(6000, 10000000, -(uint64_t)50, 20), 7000, "it is behind");
+    tap_eq(cpu_clock_deadline(0, 10000000, 0, UINT64_MAX), CPU_CLOCK_NEVER, "it never comes");
+    tap_eq(cpu_clock_deadline(0, 10000000, UINT64_MAX - 9, UINT64_MAX), 900, "but from near to it");
+    for (uint64_t n = 1; n < 100000; n = n * 5 / 4 + 1) {
+        uint64_t offset = n * UINT64_C(0x9e3779b97f4a7c15);
+        int64_t ns = (int64_t)(n * 12345), at;
+
+        at = cpu_clock_deadline(ns, 32768, offset, cpu_clock_to_ticks(ns, 32768) + offset + n);
+        if (cpu_clock_to_ticks(ns, 32768) + offset + n > n) { /* it does not wrap meanwhile */
+            wrong += cpu_clock_to_ticks(at, 32768) != cpu_clock_to_ticks(ns, 32768) + n;
+            wrong += cpu_clock_to_ticks(at - 1, 32768) == cpu_clock_to_ticks(at, 32768);
+        }
+    }
+    tap_eq(wrong, 0, "any offset");
+}
+
 int main(void)
 {
     check_lines();
     check_ticks();
+    check_timebase();
     return tap_done();
 }

@@ -82,9 +82,19 @@ static void check_timer(struct aclint_mtimer *mtimer)
     bench_now[CPU_CLOCK_VIRTUAL] = 0;
 }
 
+static unsigned changes;
+
+static void changed(struct cpu_timebase_user *user)
+{
+    changes++;
+}
+
 static void check_mtime(struct aclint_mtimer *mtimer)
 {
+    static struct cpu_timebase_user user = {.changed = changed};
     static struct bench_line t0;
+
+    cpu_timebase_add(&mtimer->timebase, &user);
 
     bench_watch(&t0, &mtimer->out[0]);
     bench_write(MTIMER, 8, 0x200000000);
@@ -92,6 +102,7 @@ static void check_mtime(struct aclint_mtimer *mtimer)
     tap_eq(bench_read(MTIME, 8), 0x100000000, "mtime's high half is written");
     bench_write(MTIME, 4, 0xfffffff0);
     tap_eq(bench_read(MTIME, 8), 0x1fffffff0, "and its low half");
+    tap_ok(changes == 2 && mtimer->timebase.offset == 0x1fffffff0, "those who share it are told");
     tap_ok(!t0.level, "not yet");
     bench_advance(15 * TICK);
     tap_ok(!t0.level, "timers follow mtime");
@@ -135,7 +146,9 @@ static void check_rest(struct aclint_mtimer *mtimer)
     tap_ok(line.level, "due");
     hw_reset_device(&mtimer->device, false);
     tap_ok(!line.level, "reset lowers the line");
-    tap_eq(bench_read(MTIME, 8), 1010, "and lets mtime go on");
+    tap_eq(bench_read(MTIME, 8), 0, "and clears mtime");
+    bench_advance(7 * TICK);
+    tap_eq(bench_read(MTIME, 8), 7, "which goes on from there");
     mem_region_remove(&mtimer->mmio);
     hw_device_destroy(&mtimer->device);
     hw_device_destroy(&other->device);

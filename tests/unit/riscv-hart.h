@@ -70,8 +70,15 @@ static void hart_data_space_changed(struct cpu *cpu)
     hart_switches++;
 }
 
-static struct cpu_service_ops hart_service = {
-    .wake = hart_wake, .tlb_flush = hart_tlb_flush, .data_space_changed = hart_data_space_changed};
+static void hart_run_on(struct cpu *cpu, void (*fn)(struct cpu *cpu, void *arg), void *arg)
+{
+    fn(cpu, arg);
+}
+
+static struct cpu_service_ops hart_service = {.wake = hart_wake,
+                                              .run_on = hart_run_on,
+                                              .tlb_flush = hart_tlb_flush,
+                                              .data_space_changed = hart_data_space_changed};
 
 /* Lets the clock reach `ns`, with the timers that are due on the way. */
 static inline void hart_advance(int64_t ns)

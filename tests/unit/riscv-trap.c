@@ -292,6 +292,34 @@ static void timer(void)
     tap_ok(hart_write(STIMECMP, 1), "one that is due at once leaves the unit");
 }
 
+/* The machine's timebase is set elsewhere. */
+static void timebase(void)
+{
+    static struct cpu_timebase mtime;
+
+    hart_now = 1000;
+    hart_create("rv64");
+    riscv_set_timebase(&hart->common, &mtime);
+    riscv_system_ops.reset(&hart->common, 0x1000);
+    hart_write(MENVCFG, RV_ENVCFG_STCE);
+    hart_write(MIE, RV_IRQ_BIT(RV_IRQ_STI));
+    tap_eq(hart_read(TIME), 10, "a timebase shows the clock");
+    hart_write(STIMECMP, 1000);
+    tap_eq(hart_timers[0].deadline, 100000, "and so does the timer");
+    cpu_timebase_set(&mtime, 900);
+    tap_ok(hart_read(TIME) == 910 && hart_timers[0].deadline == 10000,
+           "until it is set ahead: the timer follows");
+    tap_eq(rv_deadline(&hart->common), 10000, "and the wait for it");
+    cpu_timebase_set(&mtime, 2000);
+    tap_ok(hart_read(MIP) & RV_IRQ_BIT(RV_IRQ_STI) && rv_has_work(&hart->common),
+           "past it the interrupt is pending");
+    cpu_timebase_set(&mtime, 0);
+    tap_ok(!(hart_read(MIP) & RV_IRQ_BIT(RV_IRQ_STI)) && hart_timers[0].deadline == 100000,
+           "and back it is not");
+    cpu_timebase_set(&mtime, UINT64_MAX - 4);
+    tap_ok(hart_read(TIME) == 5 && hart_timers[0].deadline == 100500, "behind the clock");
+}
+
 static void counters(void)
 {
     hart_now = 5000;
@@ -345,6 +373,7 @@ int main(void)
     priorities();
     lines_and_bits();
     timer();
+    timebase();
     counters();
     hart_destroy();
     return tap_done();

@@ -12,3 +12,5 @@ unit-libs-riscv-pmp := riscv cpu mem jit util
 unit-libs-riscv-mmu := riscv cpu mem jit util
 unit-libs-riscv-trap := riscv cpu mem jit util
 unit-libs-riscv-priv := riscv cpu mem jit util
+unit-tests += riscv-state
+unit-libs-riscv-state := riscv cpu mem jit util

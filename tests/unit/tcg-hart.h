@@ -213,20 +213,25 @@ static inline bool harts_wait(void)
     return came;
 }
 
-/* Runs them; what hart 0 has stopped for, CPU_STOP_NONE when it stored to the port. */
-static inline struct cpu_stop harts_run(void)
+/* Runs them; what hart n has stopped for, CPU_STOP_NONE when it stored to the port. */
+static inline struct cpu_stop hart_run(unsigned n)
 {
     struct cpu_stop stop = {.kind = CPU_STOP_NONE};
 
     harts_go();
     if (!harts_wait()) {
         tap_ok(false, "a hart hangs at %#llx, mcause %llu, mtval %#llx, mepc %#llx",
-               (unsigned long long)hart(0)->pc, (unsigned long long)hart(0)->sys.mcause,
-               (unsigned long long)hart(0)->sys.mtval, (unsigned long long)hart(0)->sys.mepc);
+               (unsigned long long)hart(n)->pc, (unsigned long long)hart(n)->sys.mcause,
+               (unsigned long long)hart(n)->sys.mtval, (unsigned long long)hart(n)->sys.mepc);
         harts_give_up();
     }
-    service()->debug_stop(harts[0], &stop);
+    service()->debug_stop(harts[n], &stop);
     return stop;
+}
+
+static inline struct cpu_stop harts_run(void)
+{
+    return hart_run(0);
 }
 
 /* Runs for a while, whatever happens. */

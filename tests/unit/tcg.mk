@@ -6,6 +6,7 @@ unit-tests += tcg-regions
 unit-libs-tcg-regions := tcg riscv cpu mem jit util
 
 # Debugging services, with harts on threads.
-unit-tests += tcg-watch tcg-debug
+unit-tests += tcg-watch tcg-debug tcg-state
 unit-libs-tcg-watch := tcg accel riscv cpu mem jit util
 unit-libs-tcg-debug := tcg accel riscv cpu mem jit util
+unit-libs-tcg-state := tcg accel riscv cpu mem jit util
