@@ -239,6 +239,8 @@ static enum kvm_outcome run_once(struct kvm_cpu *k)
     }
     k->fetched = k->answered = false;
     enter_kernel(k);
+    /* The kernel leaves the last reason there when it returns for a kick. */
+    k->run->exit_reason = KVM_EXIT_INTR;
     err = ioctl(k->fd, KVM_RUN, NULL) < 0 ? errno : 0;
     leave_kernel(k);
     kvm_arch_after_run(k);
