@@ -4,3 +4,5 @@ unit-tests += tcg-perf
 unit-libs-tcg-perf := tcg riscv cpu mem jit util
 unit-tests += tcg-regions
 unit-libs-tcg-regions := tcg riscv cpu mem jit util
+unit-tests += tcg-pause
+unit-libs-tcg-pause := accel tcg riscv cpu mem jit util
