@@ -147,6 +147,10 @@ static inline struct x86_cpu *bench_x86(unsigned n)
     return x86_cpu(bench.cpu[n]);
 }
 
+/* A counter of vCPU n, and its exits for a reason. */
+#define BENCH_COUNT(n, name) kvm_counted(&kvm_cpu(bench.cpu[n])->count.name)
+#define BENCH_EXITS(n, why)  kvm_counted(&kvm_cpu(bench.cpu[n])->exits[KVM_EXIT_##why])
+
 /* Where vCPU n is; it stands. */
 static inline uint64_t bench_pc(unsigned n)
 {
@@ -315,6 +319,8 @@ static inline bool bench_call(void)
     for (unsigned n = 0; n < 250000 && *busy; n++) {
         usleep(20);
     }
+    bench_acquire(); /* what devices wrote down is seen */
+    bench_release();
     return !*busy;
 }
 

@@ -51,7 +51,7 @@ static unsigned signals(int fd)
 /* Exits for devices so far. */
 static uint64_t exits(void)
 {
-    return kvm_cpu(bench.cpu[0])->count.mmio + kvm_cpu(bench.cpu[0])->count.port;
+    return BENCH_COUNT(0, mmio) + BENCH_COUNT(0, port);
 }
 
 static bool guest_write(bool port, unsigned offset, unsigned size, uint32_t value)

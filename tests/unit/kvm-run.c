@@ -77,7 +77,7 @@ static void check_ports(void)
                "reads have their values");
         tap_ok(!memcmp(bench.ram->host + 0x3100, "\xa3\xa4\xa5\xa6\xa7", 5), "of strings too");
         tap_ok(!memcmp(bench.ram->host + 0x3008, "\xff\xff", 2), "nothing reads as ones");
-        tap_eq(kvm_cpu(bench.cpu[0])->count.absent_port, 2, "and is counted");
+        tap_eq(BENCH_COUNT(0, absent_port), 2, "and is counted");
     }
     mem_region_remove(&dev.region);
     bench_close();
@@ -139,7 +139,7 @@ static void check_memory(void)
         tap_ok(!memcmp(bench.ram->host + 0xd1000, "\2\1\xee\xee", 4),
                "a write over the end of the registers goes on in RAM");
         tap_ok(!memcmp(bench.ram->host + 0x3008, "\xff\xff", 2), "nothing reads as ones");
-        tap_eq(kvm_cpu(bench.cpu[0])->count.absent, 2, "and is counted");
+        tap_eq(BENCH_COUNT(0, absent), 2, "and is counted");
     }
     mem_region_remove(&region);
     bench_close();
@@ -239,9 +239,9 @@ static void check_whole_state(void)
         vcpu_resume_all();
     }
     tap_ok(!failed, "registers are fetched and given back between accesses to a port");
-    tap_ok(!bench.done[0].times && kvm_cpu(bench.cpu[0])->count.port > 500,
+    tap_ok(!bench.done[0].times && BENCH_COUNT(0, port) > 500,
            "and no access is lost or made twice");
-    tap_ok(kvm_cpu(bench.cpu[0])->count.stored > 100, "registers were given back");
+    tap_ok(BENCH_COUNT(0, stored) > 100, "registers were given back");
     vcpu_pause_all(NULL, NULL);
     mem_region_remove(&region);
     bench_close();
@@ -266,7 +266,7 @@ static void check_halt(void)
     bench_code(0, code, sizeof(code));
     bench_start();
     usleep(50000);
-    tap_ok(!bench.done[0].times && kvm_cpu(bench.cpu[0])->exits[KVM_EXIT_HLT] == 1,
+    tap_ok(!bench.done[0].times && BENCH_EXITS(0, HLT) == 1,
            "a vCPU halts, and waits outside of the kernel");
     bench_nmi(0);
     tap_ok(bench_wait(&bench.ended) && bench.done[0].al == 7, "an interrupt lets it go on");
@@ -293,7 +293,7 @@ static void check_shutdown(void)
     usleep(20000);
     vcpu_wake(bench.cpu[0]);
     usleep(20000);
-    tap_eq(kvm_cpu(bench.cpu[0])->exits[KVM_EXIT_SHUTDOWN], 1, "until then the vCPU stands");
+    tap_eq(BENCH_EXITS(0, SHUTDOWN), 1, "until then the vCPU stands");
     restart(0, 0x1800);
     tap_ok(bench_wait(&bench.ended) && bench.done[0].al == 9, "after a reset it runs");
     bench_close();

@@ -26,7 +26,7 @@ static uint32_t word(const struct mem_ram *ram, uint64_t offset)
 /* So many accesses have come to user space. */
 static uint64_t exits(void)
 {
-    return kvm_cpu(bench.cpu[0])->count.mmio;
+    return BENCH_COUNT(0, mmio);
 }
 
 static unsigned used_slots(void)
@@ -66,7 +66,6 @@ static void check_readonly(void)
 {
     struct mem_ram *ram = make_ram("rom", 0x2000);
     struct mem_region rom = {0}, alias = {0};
-    struct kvm_cpu *k = kvm_cpu(bench.cpu[0]);
     uint64_t before = exits();
 
     memcpy(ram->host + 0x100, "\x12\x34\x56\x78", 4);
@@ -75,7 +74,7 @@ static void check_readonly(void)
     tap_eq(bench_peek(0xc0100), 0x78563412, "ROM is read");
     tap_eq(exits() - before, 0, "without an exit");
     tap_ok(bench_poke(0xc0100, 4, 1), "a write to it");
-    tap_ok(word(ram, 0x100) == 0x78563412 && k->count.refused == 1,
+    tap_ok(word(ram, 0x100) == 0x78563412 && BENCH_COUNT(0, refused) == 1,
            "has no effect, but is counted");
     mem_region_set_readonly(&rom, false);
     bench_poke(0xc0100, 4, 0x1234);
@@ -228,13 +227,12 @@ static void check_changes_under_code(void)
     }
     usleep(10000);
     vcpu_pause_all(NULL, NULL);
-    stopped = kvm_cpu(bench.cpu[0])->count.stopped + kvm_cpu(bench.cpu[1])->count.stopped;
+    stopped = BENCH_COUNT(0, stopped) + BENCH_COUNT(1, stopped);
     tap_ok(bench.event == -1 && word(bench.ram, 0x3000) != before,
            "vCPUs run in memory that is cut up under them");
     tap_ok(stopped > 0, "and were stopped for it");
     tap_note("%llu times", (unsigned long long)stopped);
-    tap_eq(kvm_cpu(bench.cpu[0])->count.mmio + kvm_cpu(bench.cpu[1])->count.mmio, 0,
-           "without an exit for memory");
+    tap_eq(BENCH_COUNT(0, mmio) + BENCH_COUNT(1, mmio), 0, "without an exit for memory");
     bench_close();
 }
 
