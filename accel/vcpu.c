@@ -23,6 +23,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -42,6 +43,7 @@ struct vcpu {
     struct cpu *cpu;
     unsigned index;
     const struct vcpu_ops *ops;
+    const char *accel_name;
     struct vcpu *next;
     pthread_t thread;
     bool started;
@@ -110,6 +112,10 @@ struct vcpu *vcpu_create(struct cpu *cpu, unsigned index, const struct vcpu_ops 
     cpu->owner = v;
     cpu->index = index;
     pthread_mutex_lock(&world.lock);
+    if (!world.count) {
+        /* Now: a sandbox does not let us read what the host says of itself. */
+        world.host_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
+    }
     *world.last = v;
     world.last = &v->next;
     world.count++;
@@ -239,6 +245,7 @@ static void *take_turns(void *arg)
 {
     static const struct timespec turn = {.tv_nsec = 1000000};
 
+    prctl(PR_SET_NAME, "turns");
     for (;;) {
         pthread_mutex_lock(&world.lock);
         while (world.running <= world.host_cpus) {
@@ -392,8 +399,12 @@ static void *run(void *arg)
     struct vcpu *v = arg;
     struct cpu *cpu = v->cpu;
     const struct cpu_system_ops *ops = cpu->ops->system;
+    char name[16];
 
     current = v;
+    /* By the thread itself: another one's name is a file in /proc. */
+    snprintf(name, sizeof(name), "CPU %u/%s", v->index % 10000, v->accel_name);
+    prctl(PR_SET_NAME, name);
     if (v->ops->thread_init(cpu) < 0) {
         abort();
     }
@@ -431,13 +442,11 @@ static void start_turns(void)
 {
     pthread_t thread;
 
-    world.host_cpus = (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
     if (world.turns || world.vcpus->ops->host_schedules || world.count <= world.host_cpus) {
         return;
     }
     world.turns = pthread_create(&thread, NULL, take_turns, NULL) == 0;
     if (world.turns) {
-        pthread_setname_np(thread, "turns");
         pthread_detach(thread);
     }
 }
@@ -445,10 +454,10 @@ static void start_turns(void)
 int vcpu_start(struct vcpu *vcpu, const char *accel_name)
 {
     pthread_attr_t attr;
-    char name[16];
     int error;
 
     start_turns();
+    vcpu->accel_name = accel_name;
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, STACK_SIZE);
     error = pthread_create(&vcpu->thread, &attr, run, vcpu);
@@ -457,8 +466,6 @@ int vcpu_start(struct vcpu *vcpu, const char *accel_name)
         return -error;
     }
     vcpu->started = true;
-    snprintf(name, sizeof(name), "CPU %u/%s", vcpu->index % 10000, accel_name);
-    pthread_setname_np(vcpu->thread, name);
     return 0;
 }
 

@@ -39,7 +39,7 @@ struct vcpu;
 /* A vCPU's thread, not started; NULL when out of memory. `index` numbers vCPUs from 0. */
 struct vcpu *vcpu_create(struct cpu *cpu, unsigned index, const struct vcpu_ops *ops);
 /* Starts the thread, named "CPU n/TCG"-like; the VM counts as stopped until vcpu_resume_all().
- * 0 or -errno. */
+ * accel_name stays the caller's, and valid. 0 or -errno. */
 int vcpu_start(struct vcpu *vcpu, const char *accel_name);
 /* The VM goes, or stands. pause returns when no vCPU is in guest code; by the main loop, which lets
  * go of the machine lock meanwhile (release, acquire: NULL where it holds none). */

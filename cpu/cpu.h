@@ -40,6 +40,8 @@ enum cpu_exit {
                             interrupts are enabled; pc: next instruction */
     CPU_EXIT_HALT,       /* wait for an interrupt; pc: next instruction */
     CPU_EXIT_PAUSE,      /* system emulation: the guest spins; pc: next instruction */
+    CPU_EXIT_AGAIN,      /* the mode word has changed, and the instruction is to be executed under
+                            the new one: nothing else has happened; pc: of it */
     CPU_EXIT_COUNT
 };
 
@@ -95,6 +97,8 @@ struct cpu_translate {
     /* Copies `length` bytes of guest code at pc; returns how many could be read (from the start),
      * which are fewer only if the rest can't be fetched. */
     unsigned (*fetch)(void *opaque, uint64_t pc, void *bytes, unsigned length);
+    /* NULL, or: a unit ends before an instruction, other than its first, for which this is true. */
+    bool (*ends_before)(void *opaque, uint64_t pc);
     void *opaque;
     /* set by the front end: */
     uint64_t end;   /* first guest address behind what was read */

@@ -26,6 +26,18 @@ struct cpu_flush {
     bool second_stage; /* the range is of guest-physical addresses of vmid */
 };
 
+/* Kinds of access, as bits. */
+enum { CPU_WATCH_READ = 1, CPU_WATCH_WRITE = 2 };
+
+/* Why a vCPU has stopped for a debugger. */
+enum cpu_stop_kind { CPU_STOP_NONE, CPU_STOP_STEP, CPU_STOP_BREAKPOINT, CPU_STOP_WATCHPOINT };
+
+struct cpu_stop {
+    enum cpu_stop_kind kind;
+    uint64_t address; /* of the breakpoint or watchpoint; else the pc */
+    unsigned access;  /* what the watchpoint is for: CPU_WATCH_* */
+};
+
 struct cpu_service_ops {
     /* ---- leaving and waiting ---- */
 
@@ -79,15 +91,42 @@ struct cpu_service_ops {
      * stopped or the caller is its thread. 0 or -errno of the host. */
     int (*registers_fetch)(struct cpu *cpu);
     int (*registers_changed)(struct cpu *cpu);
-    /* Breakpoint at a guest-virtual address (x86: a linear one), and watchpoint over a range
-     * (access: bit 0 read, bit 1 write). All vCPUs are stopped. Inserting what is there already does
-     * nothing. -ENOSPC when the accelerator has no more, -EFAULT when it needs the address to be
-     * mapped and it is not, -ENOENT when removing what is not there. */
+
+    /*
+     * Breakpoints, watchpoints and single steps. What stops the vCPU is told by the event
+     * ACCEL_EVENT_DEBUG (accel/accel.h), and by debug_stop().
+     *
+     * Nobody inserts the same twice. -ENOENT: there is none to be removed; -ENOSPC: the accelerator
+     * has no more; -EFAULT: it needs the address to be mapped, and it is not; -ENOMEM. Any thread;
+     * a vCPU that runs takes notice soon, or has to be stopped (KVM).
+     */
+
+    /* Breakpoint at a guest-virtual address (x86: a linear one), in every address space: the vCPU stops before it
+     * executes an instruction there. */
     int (*breakpoint)(struct cpu *cpu, uint64_t address, bool insert);
+    /*
+     * Watchpoint over `size` bytes of guest-virtual addresses, for accesses by the vCPU that are
+     * not fetches; `access` is CPU_WATCH_*. An atomic access reads and writes, whatever comes of
+     * it. Where the architecture's debuggers expect that (RISC-V), the vCPU stops with the pc of
+     * the instruction, before the access; else (x86) behind it. -EINVAL: size is 0, the range
+     * leaves the address space, or there is no such access.
+     */
     int (*watchpoint)(struct cpu *cpu, uint64_t address, uint64_t size, unsigned access,
                       bool insert);
-    /* One guest instruction at a time from the next run on. */
+    /*
+     * One guest instruction at a time from the next run on, breakpoint or not. An exception that it
+     * raises is taken with it: the vCPU stops at the handler. No interrupts are taken meanwhile,
+     * and waits for them (wfi, hlt) are over at once; time goes on. While vCPUs are paused.
+     */
     int (*single_step)(struct cpu *cpu, bool on);
+    /*
+     * Why the vCPU has stopped; false if it was for no debugger, or has run since. Who asks takes
+     * notice: if the vCPU runs on at the same pc, it executes the instruction there without
+     * stopping for a breakpoint there, or for the watchpoint that was hit. What nobody has asked
+     * about, since another vCPU had stopped as well, stops it again. Any thread, when the vCPU has
+     * stopped.
+     */
+    bool (*debug_stop)(struct cpu *cpu, struct cpu_stop *stop);
 };
 
 #endif

@@ -1,23 +1,21 @@
 /* The process among others. The parent of a daemon learns by a pipe that the child is ready. */
 #include "system/daemon.h"
 
+#include "util/ending.h"
 #include "util/error.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <grp.h>
-#include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-static int ready_fd = -1;
+static int ready_fd = -1, null_fd = -1;
 static char *pidfile;
 
 /* The status of a child that ended early, or 0 once it has said that it is ready. */
@@ -62,7 +60,7 @@ void daemon_fork(void)
 static void remove_pidfile(void)
 {
     if (pidfile) {
-        unlink(pidfile);
+        ending_remove_file(pidfile);
     }
 }
 
@@ -89,60 +87,32 @@ int daemon_write_pidfile(const char *path, char *error, size_t error_size)
     }
     /* The descriptor stays open: it holds the lock. The working folder may change. */
     pidfile = realpath(path, NULL);
+    if (pidfile) {
+        ending_note_file(pidfile);
+    }
     atexit(remove_pidfile);
     return 0;
 }
 
-static int become(const char *user, char *error, size_t error_size)
+void daemon_prepare(void)
 {
-    const struct passwd *entry = getpwnam(user);
-
-    if (!entry) {
-        snprintf(error, error_size, "-run-with user=%s: there is no such user", user);
-        return -ENOENT;
+    if (ready_fd >= 0) {
+        null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
     }
-    if (initgroups(user, entry->pw_gid) < 0 || setgid(entry->pw_gid) < 0 ||
-        setuid(entry->pw_uid) < 0) {
-        int err = -errno;
-
-        snprintf(error, error_size, "-run-with user=%s: %s", user, strerror(-err));
-        return err;
-    }
-    return 0;
-}
-
-int daemon_restrict(const struct system_options *options, char *error, size_t error_size)
-{
-    if (options->exit_with_parent) {
-        if (prctl(PR_SET_PDEATHSIG, SIGTERM) < 0 || getppid() == 1) {
-            snprintf(error, error_size, "-run-with exit-with-parent=on: there is no parent");
-            return -ESRCH;
-        }
-    }
-    if (options->chroot && (chroot(options->chroot) < 0 || chdir("/") < 0)) {
-        int err = -errno;
-
-        snprintf(error, error_size, "-run-with chroot=%s: %s", options->chroot, strerror(-err));
-        return err;
-    }
-    return options->user ? become(options->user, error, error_size) : 0;
 }
 
 void daemon_ready(void)
 {
-    int null;
-
     if (ready_fd < 0) {
         return;
     }
-    null = open("/dev/null", O_RDWR | O_CLOEXEC);
-    if (null >= 0) {
-        for (int fd = 0; fd < 3; fd++) {
-            dup2(null, fd);
-        }
-        close(null);
+    for (int fd = 0; fd < 3 && null_fd >= 0; fd++) {
+        dup2(null_fd, fd);
     }
-    if (chdir("/") < 0 || write(ready_fd, "", 1) != 1) {
+    if (null_fd > 2) {
+        close(null_fd);
+    }
+    if (write(ready_fd, "", 1) != 1) {
         _exit(1);
     }
     close(ready_fd);

@@ -2,7 +2,7 @@
 #ifndef TINAMOU_SYSTEM_DAEMON_H
 #define TINAMOU_SYSTEM_DAEMON_H
 
-#include "system/options.h"
+#include <stddef.h>
 
 /*
  * -daemonize: forks; the parent waits for daemon_ready() and ends with status 0, or with status 1
@@ -14,10 +14,11 @@ void daemon_fork(void);
  * when the process exits. */
 int daemon_write_pidfile(const char *path, char *error, size_t error_size);
 
-/* -run-with: exit-with-parent, chroot, user. */
-int daemon_restrict(const struct system_options *options, char *error, size_t error_size);
+/* Opens what daemon_ready() needs, while that is possible. */
+void daemon_prepare(void);
 
-/* The machine is there: the parent may end, and the terminal is let go of. */
+/* The machine is there: the parent may end, and the terminal is let go of. No file is opened, and
+ * no right is needed. */
 void daemon_ready(void);
 
 #endif

@@ -185,7 +185,7 @@ const struct option_row options_machine_rows[] = {
      set_machine},
     {"machine", "TYPE[,PROP=VALUE...]", "the same", set_machine},
     {"cpu", "MODEL[,EXT=on|off...]", "CPU model; help lists models and extensions", set_cpu},
-    {"smp", "[cpus=]N[,PROP=N...]", "vCPUs: cpus, maxcpus, sockets, clusters, cores, threads",
+    {"smp", "[cpus=]N[,PROP=N...]", "vCPUs: cpus, maxcpus, sockets, dies, clusters, cores, threads",
      set_smp},
     {"m", "[size=]SIZE", "memory in MiB, or with a suffix K, M, G, T", set_memory},
     {"mem-path", "PATH", "file or folder that backs the memory", set_memory_path},

@@ -1,4 +1,4 @@
-/* Options that say how the process runs: start and end, log, background, sandbox. */
+/* Options that say how the process runs: start and end, log, background. */
 #include "system/options.h"
 
 #include "build/config.h"
@@ -58,30 +58,6 @@ static void set_pidfile(struct system_options *o, const char *name, const char *
     o->pidfile = value;
 }
 
-static void set_run_with(struct system_options *o, const char *name, const char *value)
-{
-    struct keyval list;
-    char error[256];
-    bool teardown;
-
-    options_keyval(&list, name, value, NULL);
-    if (keyval_take_bool(&list, "exit-with-parent", &o->exit_with_parent, error, sizeof(error)) <
-            0 ||
-        keyval_take_bool(&list, "async-teardown", &teardown, error, sizeof(error)) < 0) {
-        error_fatal("%s", error);
-    }
-    if (keyval_get(&list, "chroot")) {
-        o->chroot = strdup(keyval_take(&list, "chroot"));
-    }
-    if (keyval_get(&list, "user")) {
-        o->user = strdup(keyval_take(&list, "user"));
-    }
-    if (keyval_finish(&list, error, sizeof(error))) {
-        error_fatal("%s", error);
-    }
-    keyval_free(&list);
-}
-
 static void set_log(struct system_options *o, const char *name, const char *value)
 {
     const char *bad;
@@ -102,13 +78,6 @@ static void set_log(struct system_options *o, const char *name, const char *valu
 static void set_log_file(struct system_options *o, const char *name, const char *value)
 {
     o->log_file = value;
-}
-
-static void set_sandbox(struct system_options *o, const char *name, const char *value)
-{
-    if (strcmp(value, "off") != 0) {
-        error_fatal("%s %s: expected off, for there is no sandbox", name, value);
-    }
 }
 
 static void set_message(struct system_options *o, const char *name, const char *value)
@@ -145,8 +114,6 @@ const struct option_row options_run_rows[] = {
     {"action", "EVENT=ACTION", "reboot=reset|shutdown, shutdown=poweroff|pause", set_action},
     {"daemonize", NULL, "go on in the background when the machine is there", set_daemonize},
     {"pidfile", "FILE", "where the process id is written", set_pidfile},
-    {"run-with", "PROP=VALUE...", "chroot, user, exit-with-parent", set_run_with},
-    {"sandbox", "off", "taken: there is no sandbox", set_sandbox},
     {"msg", "timestamp=on|off", "taken and ignored", set_message},
     {"d", "ITEM[,ITEM...]", "log items; help lists them", set_log},
     {"D", "FILE", "write the log there, not to stderr", set_log_file},

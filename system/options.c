@@ -17,6 +17,7 @@ static const struct {
     {"Start", options_boot_rows},
     {"Disks, networks, terminals", options_host_rows},
     {"Running", options_run_rows},
+    {"Rights", options_confine_rows},
 };
 
 void options_append(struct option_list *list, const char *text)

@@ -11,6 +11,7 @@
 
 #include "accel/accel.h"
 #include "hw/machine/machine.h"
+#include "system/confine.h"
 #include "system/keyval.h"
 
 struct system_target {
@@ -58,8 +59,8 @@ struct system_options {
     /* running */
     bool stopped, reboot_exits, shutdown_pauses;
     bool daemonize;
-    const char *pidfile, *chroot, *user;
-    bool exit_with_parent;
+    const char *pidfile;
+    struct confine_options confine; /* but for its copy of daemonize */
     uint32_t log_mask;
     const char *log_file;
 };
@@ -77,6 +78,7 @@ extern const struct option_row options_machine_rows[];
 extern const struct option_row options_boot_rows[];
 extern const struct option_row options_host_rows[];
 extern const struct option_row options_run_rows[];
+extern const struct option_row options_confine_rows[];
 
 /* Reads argv into a zeroed structure. Texts stay argv's. */
 void options_parse(struct system_options *options, const struct system_target *target, int argc,

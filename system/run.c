@@ -102,8 +102,10 @@ static void carry_out(void *opaque)
         hw_runstate_get() == HW_RUNSTATE_SUSPENDED) {
         (void)hw_runstate_set(HW_RUNSTATE_RUNNING);
     }
-    /* There is no power button that a guest here could see. */
-    (void)hw_runstate_take(HW_REQUEST_POWERDOWN, &cause, &detail);
+    if (hw_runstate_take(HW_REQUEST_POWERDOWN, &cause, &detail) &&
+        run.config.machine->type->powerdown) {
+        run.config.machine->type->powerdown(run.config.machine);
+    }
 }
 
 static void wake_loop(void *opaque)

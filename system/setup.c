@@ -1,6 +1,7 @@
 /* Parts of construction that are computation rather than order. */
 #include "system/setup.h"
 
+#include "accel/vcpu.h"
 #include "cpu/system.h"
 #include "hw/core/lock.h"
 #include "hw/core/runstate.h"
@@ -27,29 +28,29 @@ static void complete_smp(struct machine_smp *smp)
 {
     unsigned others;
 
+    smp->dies += smp->dies == 0;
+    smp->clusters += smp->clusters == 0;
     if (smp->cpus == 0 && smp->max_cpus == 0) {
         smp->sockets += smp->sockets == 0;
-        smp->clusters += smp->clusters == 0;
         smp->cores += smp->cores == 0;
         smp->threads += smp->threads == 0;
-        smp->cpus = smp->sockets * smp->clusters * smp->cores * smp->threads;
+        smp->cpus = smp->sockets * smp->dies * smp->clusters * smp->cores * smp->threads;
     }
     if (smp->max_cpus == 0) {
         smp->max_cpus = smp->cpus;
     }
     smp->cpus = smp->cpus ? smp->cpus : smp->max_cpus;
-    smp->clusters += smp->clusters == 0;
     if (smp->cores == 0) {
         smp->sockets += smp->sockets == 0;
         smp->threads += smp->threads == 0;
-        others = smp->sockets * smp->clusters * smp->threads;
+        others = smp->sockets * smp->dies * smp->clusters * smp->threads;
         smp->cores = smp->max_cpus / others;
     } else if (smp->sockets == 0) {
         smp->threads += smp->threads == 0;
-        others = smp->clusters * smp->cores * smp->threads;
+        others = smp->dies * smp->clusters * smp->cores * smp->threads;
         smp->sockets = smp->max_cpus / others;
     } else if (smp->threads == 0) {
-        others = smp->sockets * smp->clusters * smp->cores;
+        others = smp->sockets * smp->dies * smp->clusters * smp->cores;
         smp->threads = smp->max_cpus / others;
     }
 }
@@ -61,8 +62,9 @@ int setup_smp(const char *text, unsigned max, struct machine_smp *smp, char *err
         const char *name;
         unsigned *value;
     } settings[] = {
-        {"cpus", &smp->cpus},         {"maxcpus", &smp->max_cpus}, {"sockets", &smp->sockets},
-        {"clusters", &smp->clusters}, {"cores", &smp->cores},      {"threads", &smp->threads},
+        {"cpus", &smp->cpus},       {"maxcpus", &smp->max_cpus},  {"sockets", &smp->sockets},
+        {"dies", &smp->dies},       {"clusters", &smp->clusters}, {"cores", &smp->cores},
+        {"threads", &smp->threads},
     };
     struct keyval list;
     int err;
@@ -97,12 +99,13 @@ int setup_smp(const char *text, unsigned max, struct machine_smp *smp, char *err
     }
     complete_smp(smp);
     if (smp->cpus > smp->max_cpus || smp->max_cpus > max ||
-        (uint64_t)smp->sockets * smp->clusters * smp->cores * smp->threads != smp->max_cpus) {
+        (unsigned __int128)smp->sockets * smp->dies * smp->clusters * smp->cores * smp->threads !=
+            smp->max_cpus) {
         snprintf(error, error_size,
-                 "-smp %s: sockets (%u) * clusters (%u) * cores (%u) * threads (%u) is not maxcpus "
-                 "(%u), cpus (%u) is more, or maxcpus is more than the machine's %u",
-                 text, smp->sockets, smp->clusters, smp->cores, smp->threads, smp->max_cpus,
-                 smp->cpus, max);
+                 "-smp %s: sockets (%u) * dies (%u) * clusters (%u) * cores (%u) * threads (%u) is "
+                 "not maxcpus (%u), cpus (%u) is more, or maxcpus is more than the machine's %u",
+                 text, smp->sockets, smp->dies, smp->clusters, smp->cores, smp->threads,
+                 smp->max_cpus, smp->cpus, max);
         return -EINVAL;
     }
     return 0;
@@ -298,7 +301,7 @@ static int setup_cpu(const struct system_options *options, struct machine *machi
         .service = accel->service,
         .memory = &machine->memory,
         .clock = machine->clock,
-        .hart = index,
+        .hart = machine->type->cpu_id ? machine->type->cpu_id(machine, index) : index,
     };
     struct cpu *cpu = accel->cpu_create(ops, index);
     char why[256] = "";
@@ -362,6 +365,7 @@ int setup_cpus(const struct system_options *options, struct machine *machine,
     if (!err) {
         *used = accel;
         machine->irqchip = accel->irqchip();
+        machine->current_cpu = vcpu_current;
     }
     for (unsigned n = 0; n < machine->smp.cpus && !err; n++) {
         err = setup_cpu(options, machine, accel, n, error, error_size);

@@ -3,7 +3,8 @@
  *
  *     options - log, background - event loop, clocks, signals - terminals, disks, networks, objects
  *     - machine type and its settings - memory - accelerator and vCPUs - the board - devices of the
- *     command line - firmware, kernel, device tree - [run] - and all of it back
+ *     command line - firmware, kernel, device tree - [rights that are given up - run] - and all of
+ * it back
  *
  * Everything here is on the main thread under the machine lock. A mistake is reported by one line
  * and ends the process with status 1 before the guest has run.
@@ -17,6 +18,7 @@
 #include "io/loop/loop.h"
 #include "io/net/net.h"
 #include "system/clock.h"
+#include "system/confine.h"
 #include "system/daemon.h"
 #include "system/devices.h"
 #include "system/drives.h"
@@ -96,6 +98,10 @@ static void check_start(struct session *s)
                  o->initrd ? "-initrd" : "-append");
         check(s, -EINVAL);
     }
+    if (o->daemonize && o->confine.exit_with_parent) {
+        snprintf(s->error, sizeof(s->error), "-daemonize: excludes -run-with exit-with-parent=on");
+        check(s, -EINVAL);
+    }
     if (o->daemonize && o->nographic) {
         snprintf(s->error, sizeof(s->error), "-daemonize: excludes -nographic");
         check(s, -EINVAL);
@@ -121,6 +127,10 @@ static void make_machine(struct session *s)
     set_machine_properties(s);
     check_start(s);
     check(s, setup_smp(o->smp, type->max_cpus, &s->machine->smp, s->error, sizeof(s->error)));
+    if (s->machine->smp.dies > 1 && !type->has_dies) {
+        error_fatal("-smp %s: dies=%u: the machine %s has one in a socket", o->smp,
+                    s->machine->smp.dies, type->name);
+    }
     check(s, setup_rtc(o->rtc, &s->machine->rtc_offset, s->error, sizeof(s->error)));
     check(s, setup_globals(&o->globals, &s->globals, s->error, sizeof(s->error)));
     s->machine->globals = s->globals;
@@ -252,6 +262,8 @@ static void start_process(struct session *s)
     if (o->daemonize) {
         daemon_fork();
     }
+    s->options.confine.daemonize = o->daemonize;
+    confine_begin(&o->confine);
     if (o->pidfile) {
         check(s, daemon_write_pidfile(o->pidfile, s->error, sizeof(s->error)));
     }
@@ -314,7 +326,8 @@ int system_main(const struct system_target *target, int argc, char **argv)
     hw_lock_acquire();
     start_process(&s);
     construct(&s);
-    check(&s, daemon_restrict(&s.options, s.error, sizeof(s.error)));
+    daemon_prepare();
+    check(&s, confine(&s.options.confine, s.loop, s.accel->name, s.error, sizeof(s.error)));
     daemon_ready();
     status = run_machine(&(struct run_config){.machine = s.machine,
                                               .loop = s.loop,

@@ -309,6 +309,11 @@ static int single_step(struct cpu *cpu, bool on)
     return kvm_arch_single_step(kvm_cpu(cpu), on);
 }
 
+static bool debug_stop(struct cpu *cpu, struct cpu_stop *why)
+{
+    return kvm_arch_debug_stop(kvm_cpu(cpu), why);
+}
+
 static const struct cpu_service_ops service = {
     .wake = vcpu_wake,
     .wait = vcpu_wait,
@@ -326,6 +331,7 @@ static const struct cpu_service_ops service = {
     .breakpoint = breakpoint,
     .watchpoint = watchpoint,
     .single_step = single_step,
+    .debug_stop = debug_stop,
 };
 
 const struct accel_system_ops accel_system_kvm = {

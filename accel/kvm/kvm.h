@@ -286,6 +286,7 @@ int kvm_arch_breakpoint(struct kvm_cpu *cpu, uint64_t address, bool insert);
 int kvm_arch_watchpoint(struct kvm_cpu *cpu, uint64_t address, uint64_t size, unsigned access,
                         bool insert);
 int kvm_arch_single_step(struct kvm_cpu *cpu, bool on);
+bool kvm_arch_debug_stop(struct kvm_cpu *cpu, struct cpu_stop *why);
 
 /* Lines for kvm_internal_error(): registers and code. */
 void kvm_arch_dump(struct kvm_cpu *cpu, void (*line)(void *opaque, const char *text), void *opaque);

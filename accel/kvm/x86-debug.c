@@ -423,20 +423,43 @@ static bool is_int3_of_ours(struct kvm_cpu *k, uint64_t pc)
            *find_patch(mem_gpa(w.gpa));
 }
 
+/* Ours (KVM_UNHANDLED: run.c tells the machine), or the guest's. */
+static enum kvm_outcome stop(struct kvm_cpu *k, enum cpu_stop_kind kind, uint64_t address,
+                             unsigned access)
+{
+    debug_of(k)->stop = (struct cpu_stop){.kind = kind, .address = address, .access = access};
+    return KVM_UNHANDLED;
+}
+
 enum kvm_outcome kvm_x86_handle_debug(struct kvm_cpu *k)
 {
     const struct kvm_debug_exit_arch *debug = &k->run->debug.arch;
     const struct kvm_x86_debug *d = debug_of(k);
 
-    k->cpu->exit_arg = 0;
     if (debug->exception == BP_VECTOR) {
-        return is_int3_of_ours(k, debug->pc) ? KVM_UNHANDLED : pass_on(k, debug);
+        return is_int3_of_ours(k, debug->pc) ? stop(k, CPU_STOP_BREAKPOINT, debug->pc, 0)
+                                             : pass_on(k, debug);
     }
     for (unsigned n = 0; n < KVM_X86_DEBUG_REGISTERS; n++) {
-        if (debug->dr6 >> n & 1 && d->reg[n].size) {
-            k->cpu->exit_arg = d->reg[n].type == DR7_EXECUTE ? 0 : d->reg[n].address;
-            return KVM_UNHANDLED;
+        uint64_t address = d->reg[n].address;
+
+        if (!(debug->dr6 >> n & 1) || !d->reg[n].size) {
+            continue;
         }
+        return d->reg[n].type == DR7_EXECUTE ? stop(k, CPU_STOP_BREAKPOINT, address, 0)
+               : d->reg[n].type == DR7_WRITE
+                   ? stop(k, CPU_STOP_WATCHPOINT, address, CPU_WATCH_WRITE)
+                   : stop(k, CPU_STOP_WATCHPOINT, address, CPU_WATCH_READ | CPU_WATCH_WRITE);
     }
-    return debug->dr6 & DR6_STEP && d->stepping ? KVM_UNHANDLED : pass_on(k, debug);
+    return debug->dr6 & DR6_STEP && d->stepping ? stop(k, CPU_STOP_STEP, debug->pc, 0)
+                                                : pass_on(k, debug);
+}
+
+bool kvm_arch_debug_stop(struct kvm_cpu *k, struct cpu_stop *why)
+{
+    struct kvm_x86_debug *d = debug_of(k);
+
+    *why = d->stop;
+    d->stop.kind = CPU_STOP_NONE;
+    return why->kind != CPU_STOP_NONE;
 }

@@ -27,6 +27,7 @@ struct kvm_x86_debug {
     struct kvm_x86_breakpoint *breakpoint;
     unsigned count;
     bool stepping;
+    struct cpu_stop stop; /* why the vCPU has stopped last */
 };
 
 /* What the kernel is known to have of the registers, class by class. */

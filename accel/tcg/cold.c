@@ -50,7 +50,7 @@ bool tcg_is_cold(const struct cpu *cpu, uint64_t pc)
 {
     bool young = __atomic_load_n(&tcg.stats.cold_units, __ATOMIC_RELAXED) < YOUNG;
 
-    return tcg.options.cold && !tcg.config.one_insn &&
+    return tcg.options.cold && !tcg.config.one_insn && !tcg_breaks_any() &&
            runs(filter_index(pc, cpu->mode)) < (young ? YOUNG_RUNS : 1);
 }
 
@@ -66,7 +66,7 @@ static void set_runs(const struct cpu *cpu, uint64_t pc, bool all)
     }
 }
 
-static struct tcg_cold *of(struct tcg_cpu *self)
+bool tcg_cold_create(struct tcg_cpu *self)
 {
     if (!self->cold) {
         self->cold = malloc(sizeof(*self->cold));
@@ -77,7 +77,7 @@ static struct tcg_cold *of(struct tcg_cpu *self)
             ir_unit_init(&self->cold->unit);
         }
     }
-    return self->cold;
+    return self->cold != NULL;
 }
 
 void tcg_cold_free(struct tcg_cpu *self)
@@ -88,29 +88,46 @@ void tcg_cold_free(struct tcg_cpu *self)
     }
 }
 
-unsigned tcg_run_cold(struct cpu *cpu, struct tcg_where *where)
+/* Returns how many guest instructions the unit has. */
+static unsigned build(struct cpu *cpu, struct tcg_cold *cold, struct tcg_where *where, bool one)
 {
-    struct tcg_cold *cold = of(cpu->accel);
-    uint64_t pc = where->pc;
-    struct cpu_translate request = {.pc = pc,
+    struct cpu_translate request = {.pc = where->pc,
                                     .mode = cpu->mode,
                                     .cpu = cpu,
-                                    .max_insns = where->host[1] ? 1 : UINT32_MAX,
+                                    .max_insns = one ? 1 : UINT32_MAX,
                                     .fetch = tcg_fetch,
                                     .opaque = where};
 
-    set_runs(cpu, pc, !cold);
-    if (!cold) {
+    tcg_log_exec(cpu, where->pc);
+    ir_build_begin(&cold->builder, &cold->unit, &cold->options, cpu->ops->ir, where->pc);
+    cpu->ops->translate(&cold->builder, &request);
+    return request.insns;
+}
+
+unsigned tcg_run_cold(struct cpu *cpu, struct tcg_where *where)
+{
+    struct tcg_cpu *self = cpu->accel;
+    bool ready = tcg_cold_create(self);
+    unsigned insns;
+
+    set_runs(cpu, where->pc, !ready);
+    if (!ready) {
         return CPU_EXIT_NONE;
     }
-    tcg_log_exec(cpu, pc);
-    ir_build_begin(&cold->builder, &cold->unit, &cold->options, cpu->ops->ir, pc);
-    cpu->ops->translate(&cold->builder, &request);
-    if (cold->unit.calls_memory) {
-        set_runs(cpu, pc, true);
+    insns = build(cpu, self->cold, where, where->host[1]);
+    if (self->cold->unit.calls_memory) {
+        set_runs(cpu, where->pc, true);
         return CPU_EXIT_NONE; /* helpers find their way back from a fault only in generated code */
     }
     __atomic_fetch_add(&tcg.stats.cold_units, 1, __ATOMIC_RELAXED);
-    __atomic_fetch_add(&tcg.stats.cold_insns, request.insns, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&tcg.stats.cold_insns, insns, __ATOMIC_RELAXED);
+    return tcg_interpret(cpu, &self->cold->unit);
+}
+
+unsigned tcg_run_one(struct cpu *cpu, struct tcg_where *where)
+{
+    struct tcg_cold *cold = ((struct tcg_cpu *)cpu->accel)->cold;
+
+    build(cpu, cold, where, true);
     return tcg_interpret(cpu, &cold->unit);
 }

@@ -118,6 +118,7 @@ struct tcg_cpu {
     X(CPU_EXIT_MODE, exits_mode, "exits: the mode word has changed")   \
     X(CPU_EXIT_HALT, exits_halt, "exits: waiting for an interrupt")    \
     X(CPU_EXIT_PAUSE, exits_pause, "exits: spinning")                  \
+    X(CPU_EXIT_AGAIN, exits_again, "exits: again, in another mode")    \
     X(TCG_EXIT_LOOKUP, exits_lookup, "exits: no unit to go on with")   \
     X(TCG_EXIT_POLL, exits_depth, "exits: shadow stack full")          \
     X(TCG_STAY_SYSCALL, syscalls_inside, "system calls made without an exit")
@@ -143,6 +144,13 @@ struct tcg_system_hooks {
     bool (*slow)(void *state, struct jit_host_regs *regs, const uint8_t *site);
     /* Guest memory for the interpreter. */
     const struct interp_memory *memory;
+};
+
+/* breaks.c: an address at which somebody has a breakpoint, or had when units were made. */
+struct tcg_break {
+    uint64_t pc;
+    uint32_t users;
+    bool heeded; /* by the units that there are */
 };
 
 enum { TCG_REGIONS = 8 };
@@ -175,6 +183,11 @@ struct tcg {
     _Atomic uint32_t epoch; /* counts when code that was left may not be gone back to */
     _Atomic bool stop;      /* everybody must leave generated code: a reset is under way */
     bool full;              /* no region has room: the oldest is to be given back */
+    struct {
+        struct tcg_break *at; /* in ascending order */
+        unsigned count, room;
+        _Atomic unsigned heeded; /* how many of them are; others may ask whether any is */
+    } breaks;
 
     struct ir_builder builder;
     struct ir_unit unit; /* being translated */
@@ -263,6 +276,24 @@ void tcg_each_unit_locked(void (*fn)(struct tcg_unit *unit)); /* dropped ones to
 void tcg_remember_code(
     struct tcg_unit *unit); /* for tcg_unit_at(); units come in ascending order */
 
+/* breaks.c */
+/* One more user of a breakpoint: 0 or -ENOMEM; one less. Units heed it after tcg_breaks_apply(). */
+int tcg_breaks_add(uint64_t pc);
+void tcg_breaks_remove(uint64_t pc);
+/* Drops the units that are not as they should be by now. */
+void tcg_breaks_apply(void);
+bool tcg_breaks_search_locked(uint64_t pc);
+bool tcg_breaks_end_before(void *opaque, uint64_t pc);
+static inline bool tcg_breaks_any(void)
+{
+    return atomic_load_explicit(&tcg.breaks.heeded, memory_order_relaxed) != 0;
+}
+/* Whether no unit may begin at pc. With the lock. */
+static inline bool tcg_breaks_at_locked(uint64_t pc)
+{
+    return tcg_breaks_any() && tcg_breaks_search_locked(pc);
+}
+
 /* translate.c: translates, inserts; NULL if the code buffer is full (tcg.full). Lock held. */
 struct tcg_unit *tcg_translate_locked(struct cpu *cpu, const struct tcg_where *where);
 /* Builds the optimised IR of the unit at pc into tcg.unit, and logs it. */
@@ -296,6 +327,10 @@ bool tcg_is_cold(const struct cpu *cpu, uint64_t pc);
 /* Interprets from where->pc, which is the state's, to the next branch, and makes it warmer; may do
  * just the latter. As tcg_interpret(). */
 unsigned tcg_run_cold(struct cpu *cpu, struct tcg_where *where);
+/* Interprets the one instruction there, whatever it is. System mode, after tcg_cold_create(). */
+unsigned tcg_run_one(struct cpu *cpu, struct tcg_where *where);
+/* What the two need, else made when code runs cold; false when out of memory. */
+bool tcg_cold_create(struct tcg_cpu *self);
 void tcg_cold_free(struct tcg_cpu *self);
 
 /* tcg.c */

@@ -188,6 +188,19 @@ static bool translate(struct cpu *cpu, uint64_t address, unsigned size, enum cpu
     return cpu->ops->system->translate_address(cpu, address, size, access, t) == 0;
 }
 
+/* After the access was translated. */
+static bool is_watched(struct cpu *cpu, const struct tcg_access *a)
+{
+    static const uint8_t access[] = {
+        [JIT_ACCESS_LOAD] = CPU_WATCH_READ,
+        [JIT_ACCESS_STORE] = CPU_WATCH_WRITE,
+        [JIT_ACCESS_AMO] = CPU_WATCH_READ | CPU_WATCH_WRITE,
+        [JIT_ACCESS_CAS] = CPU_WATCH_READ | CPU_WATCH_WRITE,
+    };
+
+    return tcg_debug_watched(tcg_system_cpu(cpu), a->address, a->size, access[a->kind]);
+}
+
 /* Bytes were stored. Where there is code in the page, but not in them, that may stay. */
 static void mark_stored(struct mem_ram *ram, const uint8_t *host, unsigned size)
 {
@@ -211,7 +224,7 @@ static bool access_page(struct cpu *cpu, struct tcg_access *a)
     bool store = a->kind != JIT_ACCESS_LOAD;
     uint8_t *host;
 
-    if (!translate(cpu, a->address, a->size, access_of(a), &t)) {
+    if (!translate(cpu, a->address, a->size, access_of(a), &t) || is_watched(cpu, a)) {
         return false;
     }
     section = mem_view_find(mem_space_enter(memory), mem_gpa(t.gpa));
@@ -249,7 +262,7 @@ static bool access_bytes(struct cpu *cpu, struct tcg_access *a)
         return false;
     }
     if (!translate(cpu, a->address, 1, access_of(a), &t) ||
-        !translate(cpu, next, 1, access_of(a), &t)) {
+        !translate(cpu, next, 1, access_of(a), &t) || is_watched(cpu, a)) {
         return false;
     }
     for (unsigned i = 0; i < a->size; i++) {
@@ -477,7 +490,9 @@ static void *helper_host(struct cpu *cpu, uint64_t address, unsigned size, enum 
     struct cpu_translation t;
     uint8_t *host = NULL;
 
-    if (!translate(cpu, address, size, access, &t)) {
+    if (!translate(cpu, address, size, access, &t) ||
+        tcg_debug_watched(tcg_system_cpu(cpu), address, size,
+                          CPU_WATCH_READ | (is_store ? CPU_WATCH_WRITE : 0u))) {
         leave_helper(cpu);
     }
     section = mem_view_find(mem_space_enter(memory), mem_gpa(t.gpa));

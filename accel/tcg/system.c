@@ -1,18 +1,6 @@
 /*
  * The translator as accelerator of machines: vCPUs on threads of their own, traps and interrupts
- * taken in the run loop, code found by the page it is in.
- *
- * Code. A unit belongs to host pages, so the same code in several address spaces is translated
- * once. What leads to a unit is either the jump cache of the vCPU's code space, which is flushed
- * with the TLB, or a link from within the same page. Everything that changes which space is current
- * leaves generated code, which empties the shadow stack too.
- *
- * Changing code. Before a page's bytes are read, its dirty bit for code is cleared and the leave to
- * store to it taken from all TLBs; a store then comes to mem_dirty_set(), which calls
- * code_written() and drops what is there. One hole remains: a vCPU may stand between its TLB probe
- * and the store while another one translates. A guest can rely on the new code only after a
- * fence.i, so units that were made while such stores were possible are `young`: fence.i compares
- * them with memory, and they are young until every other vCPU has left generated code once.
+ * taken in the run loop, code found by the page it is in (system-code.c).
  */
 #include "accel/tcg/system.h"
 
@@ -21,7 +9,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "accel/accel.h"
 #include "accel/vcpu.h"
@@ -30,202 +17,56 @@
 #include "mem/space.h"
 #include "util/log.h"
 
-enum { YOUNG_MAX = 4096, MAX_CPUS = 512 };
-
 static struct {
     struct mem_space *memory;
     struct mem_listener listener;
-    /* with tcg.lock: */
-    struct tcg_unit *young[YOUNG_MAX];
-    unsigned young_count;
-    bool young_lost;         /* there were more */
-    uint64_t left[MAX_CPUS]; /* of each vCPU, when a unit became young last */
+    void (*event)(enum accel_event event, struct cpu *cpu);
 } sys;
 
-/* ---- code ------------------------------------------------------------------------------------ */
-
-static void code_written(void *opaque, struct mem_ram *ram, uint64_t offset, uint64_t size)
+void tcg_system_event(enum accel_event event, struct cpu *cpu)
 {
-    lock_acquire(&tcg.lock);
-    for (uint64_t at = offset; at < offset + size; at += MEM_PAGE_SIZE) {
-        tcg_drop_page_locked(ram->host + at);
-    }
-    lock_release(&tcg.lock);
+    sys.event(event, cpu);
 }
-
-/*
- * Stores into pages with code. Data may lie beside code, then the code should stay; or the page is
- * reused for data, then watching every store to it would be waste. So after some stores the page
- * counts as data, and after more of them each time that code comes back.
- */
-enum { MIXED_BITS = 12, MIXED_STORES = 16, MIXED_RETURNS_MAX = 10 };
-static struct {
-    _Atomic uint16_t stores, returns;
-} mixed[1 << MIXED_BITS]; /* by a hash of the page */
-
-static unsigned mixed_index(const uint8_t *host)
-{
-    return (unsigned)(((uint64_t)(uintptr_t)host >> MEM_PAGE_BITS) * 0x9e3779b97f4a7c15u >>
-                      (64 - MIXED_BITS));
-}
-
-bool tcg_store_beside_code(const uint8_t *host, unsigned size)
-{
-    unsigned i = mixed_index(host);
-    unsigned stores = atomic_fetch_add_explicit(&mixed[i].stores, 1, memory_order_relaxed);
-    unsigned returns = atomic_load_explicit(&mixed[i].returns, memory_order_relaxed);
-
-    if (stores >= (unsigned)MIXED_STORES << returns && returns < MIXED_RETURNS_MAX) {
-        atomic_store_explicit(&mixed[i].stores, 0, memory_order_relaxed);
-        atomic_store_explicit(&mixed[i].returns, (uint16_t)(returns + 1), memory_order_relaxed);
-        return false;
-    }
-    lock_acquire(&tcg.lock);
-    tcg_drop_bytes_locked(host, size);
-    lock_release(&tcg.lock);
-    return true;
-}
-
-static void protect_page(const uint8_t *host, struct mem_ram *ram)
-{
-    uint64_t offset = (uint64_t)(host - ram->host);
-
-    if (mem_dirty_test(ram, MEM_DIRTY_CODE, offset, MEM_PAGE_SIZE)) {
-        mem_dirty_clear(ram, MEM_DIRTY_CODE, offset, MEM_PAGE_SIZE, NULL);
-        tcg_tlb_protect(host);
-    }
-}
-
-static void protect(struct cpu *cpu, const struct tcg_where *where)
-{
-    for (unsigned i = 0; i < 2 && where->host[i]; i++) {
-        protect_page(where->host[i], where->ram[i]);
-    }
-}
-
-/* With the lock, after a unit was made. */
-static void note_young(struct tcg_unit *unit)
-{
-    if (!tcg.cpus || !tcg.cpus->next) {
-        return;
-    }
-    if (sys.young_count == YOUNG_MAX) {
-        sys.young_lost = true;
-    } else {
-        sys.young[sys.young_count++] = unit;
-    }
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        sys.left[cpu->cpu->index] = atomic_load(&cpu->system->left);
-    }
-}
-
-static void drop_if_changed(struct tcg_unit *unit)
-{
-    if (!unit->dead && tcg_is_changed(unit)) {
-        tcg_drop_locked(unit);
-    }
-}
-
-static bool all_have_left(void)
-{
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        if (atomic_load(&cpu->in_code) &&
-            atomic_load(&cpu->system->left) == sys.left[cpu->cpu->index]) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* fence.i */
-static void fence_code(struct cpu *cpu)
-{
-    bool none;
-
-    lock_acquire(&tcg.lock);
-    none = all_have_left();
-    if (sys.young_lost) {
-        tcg_each_unit_locked(drop_if_changed);
-    } else {
-        for (unsigned i = 0; i < sys.young_count; i++) {
-            drop_if_changed(sys.young[i]);
-        }
-    }
-    if (none) {
-        sys.young_count = 0;
-        sys.young_lost = false;
-    }
-    lock_release(&tcg.lock);
-}
-
-static void forget_jumps(uint64_t pc)
-{
-    unsigned index = tcg_jump_index(pc);
-
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        for (unsigned i = 0; i < TCG_SPACES; i++) {
-            struct cpu_jump *jumps = cpu->system->code[i].jumps;
-
-            if (jumps && __atomic_load_n(&jumps[index].pc, __ATOMIC_RELAXED) == pc) {
-                __atomic_store_n(&jumps[index].pc, cpu_jump_empty(index), __ATOMIC_RELEASE);
-            }
-        }
-    }
-}
-
-static void forget_all_jumps(void)
-{
-    for (struct tcg_cpu *cpu = tcg.cpus; cpu; cpu = cpu->next) {
-        for (unsigned i = 0; i < TCG_SPACES; i++) {
-            struct cpu_jump *jumps = cpu->system->code[i].jumps;
-
-            for (unsigned n = 0; jumps && n < tcg_jump_count(); n++) {
-                jumps[n].pc = cpu_jump_empty(n);
-            }
-        }
-    }
-    sys.young_count = 0;
-    sys.young_lost = false;
-}
-
-static const struct tcg_system_hooks hooks = {
-    .locate = tcg_tlb_locate,
-    .protect = protect,
-    .translated = note_young,
-    .forget_jumps = forget_jumps,
-    .forget_all_jumps = forget_all_jumps,
-    .slow = tcg_slow,
-    .memory = &tcg_system_memory,
-};
 
 /* ---- the run loop ---------------------------------------------------------------------------- */
 
-static void raise_fault(struct cpu *cpu)
+/* What comes after a turn. */
+enum outcome {
+    GO_ON,
+    HALTED,  /* waits for an interrupt */
+    STOPPED, /* until a debugger lets it go on */
+};
+
+static enum outcome raise_fault(struct cpu *cpu)
 {
     struct tcg_system_cpu *s = tcg_system_cpu(cpu);
 
+    if (s->fault.watched) {
+        tcg_debug_hit(cpu);
+        return STOPPED;
+    }
     s->count_traps++;
     cpu->ops->system->raise_memory(cpu, s->fault.address, s->fault.access, s->fault.bus);
+    return GO_ON;
 }
 
-/* What a unit was left for. True: the vCPU halts. */
-static bool handle(struct cpu *cpu, enum cpu_exit reason)
+/* Does what a unit was left for. */
+static enum outcome handle(struct cpu *cpu, enum cpu_exit reason)
 {
     struct tcg_system_cpu *s = tcg_system_cpu(cpu);
 
     switch (reason) {
     case CPU_EXIT_HALT:
-        return !cpu->ops->system->has_work(cpu);
+        return cpu->ops->system->has_work(cpu) ? GO_ON : HALTED;
     case CPU_EXIT_PAUSE:
         /* whoever it waits for may be waiting for this host CPU */
         sched_yield();
         break;
     case CPU_EXIT_FENCE_CODE:
-        fence_code(cpu);
+        tcg_code_fence(cpu);
         break;
     case CPU_EXIT_MEM_FAULT:
-        raise_fault(cpu);
-        break;
+        return raise_fault(cpu);
     case CPU_EXIT_SYSCALL:
     case CPU_EXIT_BREAKPOINT:
     case CPU_EXIT_ILLEGAL:
@@ -237,7 +78,7 @@ static bool handle(struct cpu *cpu, enum cpu_exit reason)
     default:
         break; /* look around and go on */
     }
-    return false;
+    return GO_ON;
 }
 
 static void enter(struct cpu *cpu, const void *code)
@@ -249,21 +90,27 @@ static void enter(struct cpu *cpu, const void *code)
     thunk(cpu, code);
 }
 
-/* The code for pc, that is not in the jump cache; NULL with a fault (*fault) or a full cache. */
-static const void *find_code(struct cpu *cpu, uint64_t pc, struct cpu_jump *jump, bool *fault)
+/* Why there is no code for a pc. */
+enum missing { CACHE_FULL, FETCH_FAULTS, BREAKPOINT_THERE };
+
+/* The code for pc, that is not in the jump cache; or NULL, and why. */
+static const void *find_code(struct cpu *cpu, uint64_t pc, struct cpu_jump *jump, enum missing *why)
 {
     const void *code = NULL;
     struct tcg_where where;
-    struct tcg_unit *unit;
+    struct tcg_unit *unit = NULL;
 
-    *fault = !tcg_tlb_locate(cpu, pc, &where);
-    if (*fault) {
+    *why = FETCH_FAULTS;
+    if (!tcg_tlb_locate(cpu, pc, &where)) {
         return NULL;
     }
+    *why = CACHE_FULL;
     lock_acquire(&tcg.lock);
-    unit = tcg_find_locked(&where, cpu->mode);
-    if (!unit) {
-        unit = tcg_translate_locked(cpu, &where);
+    if (tcg_breaks_at_locked(pc)) {
+        *why = BREAKPOINT_THERE;
+    } else {
+        unit = tcg_find_locked(&where, cpu->mode);
+        unit = unit ? unit : tcg_translate_locked(cpu, &where);
     }
     if (unit) {
         code = tcg.interp ? (const void *)unit : tcg_code_rx + unit->code;
@@ -282,13 +129,23 @@ static enum cpu_exit run_cold(struct cpu *cpu, uint64_t pc)
                                            : CPU_EXIT_MEM_FAULT;
 }
 
+/* One instruction. */
+static enum cpu_exit run_one(struct cpu *cpu, uint64_t pc)
+{
+    struct tcg_where where;
+
+    return tcg_tlb_locate(cpu, pc, &where) ? (enum cpu_exit)tcg_run_one(cpu, &where)
+                                           : CPU_EXIT_MEM_FAULT;
+}
+
 /* Runs from pc to the next exit; which one. CPU_EXIT_NONE: go on with what pc is now. */
 static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
 {
     struct tcg_cpu *self = cpu->accel;
     struct cpu_jump *jump = &self->jumps[tcg_jump_index(pc)];
-    bool known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc, fault = false;
+    bool known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc;
     enum cpu_exit reason = CPU_EXIT_NONE;
+    enum missing why = CACHE_FULL;
     const void *code;
 
     if (!known && !tcg.interp && tcg_is_cold(cpu, pc)) {
@@ -297,7 +154,7 @@ static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
     tcg_begin_code(self);
     /* once more: the cache may have been emptied */
     known = __atomic_load_n(&jump->pc, __ATOMIC_ACQUIRE) == pc;
-    code = known && !log_enabled(LOG_NOCHAIN) ? jump->code : find_code(cpu, pc, jump, &fault);
+    code = known && !log_enabled(LOG_NOCHAIN) ? jump->code : find_code(cpu, pc, jump, &why);
     if (code) {
         tcg_log_exec(cpu, pc);
         if (tcg.interp) {
@@ -309,21 +166,51 @@ static enum cpu_exit run_from(struct cpu *cpu, uint64_t pc)
     }
     atomic_store_explicit(&self->system->left, self->system->left + 1, memory_order_release);
     tcg_end_code(self);
-    if (fault) {
+    if (code) {
+        return reason;
+    }
+    switch (why) {
+    case FETCH_FAULTS:
         return CPU_EXIT_MEM_FAULT;
-    }
-    if (!code) {
+    case BREAKPOINT_THERE:
+        return run_one(cpu, pc); /* another vCPU's */
+    case CACHE_FULL:
         tcg_reset_cache(self);
+        break;
     }
-    return reason;
+    return CPU_EXIT_NONE;
+}
+
+static enum outcome turn(struct cpu *cpu)
+{
+    struct tcg_system_cpu *s = tcg_system_cpu(cpu);
+    bool one = s->debug.active && tcg_debug_begin(cpu);
+    enum outcome outcome;
+    enum cpu_exit reason;
+
+    if (!one && cpu->ops->system->take_interrupt(cpu)) {
+        s->count_interrupts++;
+    }
+    if (s->debug.active && !one && tcg_debug_break(cpu)) {
+        return STOPPED;
+    }
+    tcg_tlb_select(cpu);
+    reason = one ? run_one(cpu, tcg_pc(cpu)) : run_from(cpu, tcg_pc(cpu));
+    if (reason != (enum cpu_exit)TCG_EXIT_POLL || !atomic_load(&cpu->kicked)) {
+        tcg_count_exit(cpu->accel, reason);
+    }
+    outcome = handle(cpu, reason);
+    if (one && reason != CPU_EXIT_AGAIN && outcome != STOPPED && tcg_debug_end(cpu)) {
+        return STOPPED;
+    }
+    return outcome;
 }
 
 /* vcpu_ops.run */
 static bool run(struct cpu *cpu)
 {
     struct tcg_system_cpu *s = tcg_system_cpu(cpu);
-    const struct cpu_system_ops *ops = cpu->ops->system;
-    bool halted = false;
+    enum outcome outcome = GO_ON;
 
     cpu->normal_stack_limit = tcg_stack_limit(__builtin_frame_address(0));
     /* Of whoever has asked for something since the thread looked: it has to look again. */
@@ -334,21 +221,14 @@ static bool run(struct cpu *cpu)
     if (atomic_exchange(&s->flush_all, false)) {
         tcg_tlb_flush_everything(cpu);
     }
-    while (!halted && !atomic_load_explicit(&cpu->kicked, memory_order_relaxed)) {
-        enum cpu_exit reason;
-
-        if (ops->take_interrupt(cpu)) {
-            s->count_interrupts++;
-        }
-        tcg_tlb_select(cpu);
-        reason = run_from(cpu, tcg_pc(cpu));
-        if (reason != (enum cpu_exit)TCG_EXIT_POLL || !atomic_load(&cpu->kicked)) {
-            tcg_count_exit(cpu->accel, reason);
-        }
-        halted = handle(cpu, reason);
+    if (atomic_exchange(&s->debug.changed, false)) {
+        tcg_debug_notice(cpu);
+    }
+    while (outcome == GO_ON && !atomic_load_explicit(&cpu->kicked, memory_order_relaxed)) {
+        outcome = turn(cpu);
     }
     cpu->ops->save_fpu(cpu);
-    return halted;
+    return outcome == HALTED;
 }
 
 static int thread_init(struct cpu *cpu)
@@ -436,8 +316,8 @@ static void code_changed(struct mem_gpa gpa, uint64_t size)
         const struct mem_section *section = mem_view_find(view, mem_gpa(at));
 
         if (section && section->ram) {
-            code_written(NULL, section->ram, section->ram_offset + (at - section->first.value),
-                         MEM_PAGE_SIZE);
+            tcg_code_written(NULL, section->ram, section->ram_offset + (at - section->first.value),
+                             MEM_PAGE_SIZE);
         }
     }
     mem_space_leave();
@@ -446,22 +326,6 @@ static void code_changed(struct mem_gpa gpa, uint64_t size)
 static int registers_are_here(struct cpu *cpu)
 {
     return 0; /* the state is where they live */
-}
-
-static int no_breakpoint(struct cpu *cpu, uint64_t address, bool insert)
-{
-    return -ENOTSUP;
-}
-
-static int no_watchpoint(struct cpu *cpu, uint64_t address, uint64_t size, unsigned access,
-                         bool insert)
-{
-    return -ENOTSUP;
-}
-
-static int no_single_step(struct cpu *cpu, bool on)
-{
-    return -ENOTSUP;
 }
 
 static const struct cpu_service_ops service = {
@@ -475,12 +339,13 @@ static const struct cpu_service_ops service = {
     .mode_changed = mode_changed,
     .data_space_changed = tcg_tlb_select,
     .code_changed = code_changed,
-    .code_fence = fence_code,
+    .code_fence = tcg_code_fence,
     .registers_fetch = registers_are_here,
     .registers_changed = registers_are_here,
-    .breakpoint = no_breakpoint,
-    .watchpoint = no_watchpoint,
-    .single_step = no_single_step,
+    .breakpoint = tcg_debug_breakpoint,
+    .watchpoint = tcg_debug_watchpoint,
+    .single_step = tcg_debug_single_step,
+    .debug_stop = tcg_debug_stop,
 };
 
 /* ---- set-up ---------------------------------------------------------------------------------- */
@@ -557,7 +422,7 @@ static int init(const struct accel_system_config *config, char *error, size_t er
     }
     if (result == 0) {
         tcg_config.options = opt_list;
-        tcg.system = &hooks;
+        tcg.system = &tcg_code_hooks;
         result = tcg_init(&tcg_config, error, error_size);
         free(opt_list);
         tcg.config.options = NULL;
@@ -567,7 +432,8 @@ static int init(const struct accel_system_config *config, char *error, size_t er
     }
     cpu_memory = &tcg_cpu_memory;
     sys.memory = config->memory;
-    mem_dirty_set_code_hook(code_written, NULL);
+    sys.event = config->event;
+    mem_dirty_set_code_hook(tcg_code_written, NULL);
     sys.listener = (struct mem_listener){
         .priority = 10, .add = section_changed, .remove = section_changed, .log = log_changed};
     mem_space_add_listener(config->memory, &sys.listener);
@@ -580,12 +446,12 @@ static struct cpu *create(const struct cpu_target_ops *ops, unsigned index)
     struct tcg_cpu *self;
     struct tcg_system_cpu *s;
 
-    if (!cpu || index >= MAX_CPUS) {
+    if (!cpu || index >= TCG_MAX_CPUS) {
         return NULL;
     }
     self = cpu->accel;
     s = calloc(1, sizeof(*s));
-    if (!s || !vcpu_create(cpu, index, &vcpu_ops)) {
+    if (!s || !tcg_cold_create(self) || !vcpu_create(cpu, index, &vcpu_ops)) {
         free(s);
         tcg_cpu_destroy(cpu);
         return NULL;
@@ -603,6 +469,7 @@ static void destroy(struct cpu *cpu)
 
     self->jumps = s->first_jumps;
     tcg_cpu_destroy(cpu);
+    tcg_debug_free(s);
     tcg_tlb_free(s);
     free(s);
 }

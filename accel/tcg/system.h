@@ -10,6 +10,7 @@
 #ifndef TINAMOU_ACCEL_TCG_SYSTEM_H
 #define TINAMOU_ACCEL_TCG_SYSTEM_H
 
+#include "accel/accel.h"
 #include "accel/tcg/internal.h"
 #include "cpu/system.h"
 
@@ -20,6 +21,7 @@ enum {
     TCG_LARGE = 8,
     TCG_LOCATED = 4096,   /* bits of a filter */
     TCG_CODE_PAGES = 256, /* entries of a code space's own little TLB */
+    TCG_MAX_CPUS = 512,
 };
 
 /*
@@ -64,9 +66,32 @@ struct tcg_code_space {
 
 /* Why the access that failed last has failed; kept until the run loop raises it. */
 struct tcg_fault {
+    bool watched; /* not at all: a watchpoint was hit, debug.hit says which */
     uint64_t address;
     enum cpu_access access;
     enum cpu_bus_error bus;
+};
+
+struct tcg_watch {
+    uint64_t address, size;
+    unsigned access; /* CPU_WATCH_* */
+};
+
+/* What debuggers want of a vCPU, and why it has stopped. */
+struct tcg_debug {
+    struct lock lock;
+    uint64_t *breakpoint; /* in ascending order, one n times if inserted n times */
+    unsigned breakpoints, breakpoint_room;
+    struct tcg_watch *watch;
+    _Atomic unsigned watches; /* others than its thread change it; 0: nobody needs to look */
+    unsigned watch_room;
+    bool step;
+    struct cpu_stop stop, hit;
+    uint64_t stop_pc;
+    bool told;            /* somebody has asked for `stop` */
+    bool unwatched;       /* the instruction that a watchpoint has stopped is being executed */
+    _Atomic bool changed; /* the vCPU has not taken notice yet */
+    bool active;          /* its thread's: turns begin and end in debug.c */
 };
 
 #define TCG_SYSTEM_COUNTERS(X)                                    \
@@ -84,6 +109,7 @@ struct tcg_system_cpu {
     struct tcg_code_space code[TCG_SPACES], *code_now;
     uint64_t stamp;
     struct tcg_fault fault;
+    struct tcg_debug debug;
     _Atomic bool flush_all; /* somebody has asked for it */
     _Atomic uint64_t left;  /* how often generated code was left */
     struct cpu_jump *first_jumps;
@@ -114,9 +140,57 @@ void tcg_tlb_fill(struct cpu *cpu, uint64_t address, const struct cpu_translatio
 /* Guest memory has changed its place: what is being filled right now is void. */
 extern _Atomic uint64_t tcg_tlb_generation;
 
-/* system.c: bytes within a page that has code were stored. True: what was translated of them is
- * dropped, the rest of the page stays code. False: better have none there. */
+/* system-code.c */
+extern const struct tcg_system_hooks tcg_code_hooks;
+/* Whole pages of code were written: the dirty log's hook (mem_dirty_set_code_hook()). */
+void tcg_code_written(void *opaque, struct mem_ram *ram, uint64_t offset, uint64_t size);
+/* fence.i */
+void tcg_code_fence(struct cpu *cpu);
+/* Bytes within a page that has code were stored. True: what was translated of them is dropped, the
+ * rest of the page stays code. False: better have none there. */
 bool tcg_store_beside_code(const uint8_t *host, unsigned size);
+
+/* system.c: tells the machine. */
+void tcg_system_event(enum accel_event event, struct cpu *cpu);
+
+/* debug.c: of struct cpu_service_ops. */
+int tcg_debug_breakpoint(struct cpu *cpu, uint64_t address, bool insert);
+int tcg_debug_watchpoint(struct cpu *cpu, uint64_t address, uint64_t size, unsigned access,
+                         bool insert);
+int tcg_debug_single_step(struct cpu *cpu, bool on);
+bool tcg_debug_stop(struct cpu *cpu, struct cpu_stop *why);
+
+/* debug.c: for the run loop, on the vCPU's thread. */
+/* Something has changed. */
+void tcg_debug_notice(struct cpu *cpu);
+/* Before a turn of an active vCPU. True: it is to execute one instruction, without interrupts. */
+bool tcg_debug_begin(struct cpu *cpu);
+/* Else: true if there is a breakpoint at the pc. The vCPU has stopped then. */
+bool tcg_debug_break(struct cpu *cpu);
+/* The one instruction was executed. True: the vCPU has stopped behind it. */
+bool tcg_debug_end(struct cpu *cpu);
+/* Stops for the watchpoint that was hit. */
+void tcg_debug_hit(struct cpu *cpu);
+void tcg_debug_free(struct tcg_system_cpu *s);
+
+/* Which CPU_PROT_* a page may not have in the TLB, so that its watchpoints are seen. */
+unsigned tcg_debug_search_barred(struct tcg_system_cpu *s, uint64_t page);
+static inline unsigned tcg_debug_barred(struct tcg_system_cpu *s, uint64_t page)
+{
+    return atomic_load_explicit(&s->debug.watches, memory_order_relaxed)
+               ? tcg_debug_search_barred(s, page)
+               : 0;
+}
+
+/* Whether an access that would not fault hits a watchpoint: then s->fault says so. */
+bool tcg_debug_search_hit(struct tcg_system_cpu *s, uint64_t address, unsigned size,
+                          unsigned access);
+static inline bool tcg_debug_watched(struct tcg_system_cpu *s, uint64_t address, unsigned size,
+                                     unsigned access)
+{
+    return atomic_load_explicit(&s->debug.watches, memory_order_relaxed) &&
+           tcg_debug_search_hit(s, address, size, access);
+}
 
 /* memory.c */
 /* One access in the current data space. */

@@ -84,9 +84,15 @@ void tcg_log_exec(const struct cpu *cpu, uint64_t pc)
     }
 }
 
+/* NULL: a breakpoint is there, or the cache is full. */
 static struct tcg_unit *unit_for(struct cpu *cpu, const struct tcg_where *where)
 {
-    struct tcg_unit *unit = tcg_find_locked(where, cpu->mode);
+    struct tcg_unit *unit;
+
+    if (tcg_breaks_at_locked(where->pc)) {
+        return NULL;
+    }
+    unit = tcg_find_locked(where, cpu->mode);
 
     return unit ? unit : tcg_translate_locked(cpu, where);
 }

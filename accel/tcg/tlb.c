@@ -376,9 +376,12 @@ void tcg_tlb_fill(struct cpu *cpu, uint64_t address, const struct cpu_translatio
     uint8_t *host_page = host - (address & (MEM_PAGE_SIZE - 1));
     uint64_t offset = (uint64_t)(host_page - ram->host);
     struct jit_tlb_entry *entry;
+    unsigned barred = tcg_debug_barred(s, page), prot = t->prot & ~barred;
 
-    if (t->page_size < MEM_PAGE_SIZE) {
-        return;
+    entry = (struct jit_tlb_entry *)((char *)space->tlb + jit_tlb_offset(page, space->mask));
+    if (t->page_size < MEM_PAGE_SIZE || !(prot & (CPU_PROT_READ | CPU_PROT_WRITE)) ||
+        (barred && entry->load_tag == page)) {
+        return; /* it may not be there, or is there already */
     }
     s->count_fills++;
     space->filled = true;
@@ -390,10 +393,10 @@ void tcg_tlb_fill(struct cpu *cpu, uint64_t address, const struct cpu_translatio
     never(entry);
     atomic_signal_fence(memory_order_seq_cst);
     __atomic_store_n(&entry->addend, (uint64_t)(uintptr_t)host_page - page, __ATOMIC_RELAXED);
-    if (t->prot & CPU_PROT_READ) {
+    if (prot & CPU_PROT_READ) {
         __atomic_store_n(&entry->load_tag, page, __ATOMIC_RELEASE);
     }
-    if ((t->prot & CPU_PROT_WRITE) && !readonly) {
+    if ((prot & CPU_PROT_WRITE) && !readonly) {
         atomic_store_explicit(&stored[stored_index(host_page)], 1, memory_order_relaxed);
         __atomic_store_n(&entry->store_tag, page, __ATOMIC_RELEASE);
         atomic_thread_fence(memory_order_seq_cst);

@@ -288,6 +288,7 @@ struct tcg_unit *tcg_translate_locked(struct cpu *cpu, const struct tcg_where *a
         .max_insns = single ? 1 : UINT32_MAX,
         .long_units = tcg.options.super && !single,
         .fetch = tcg_fetch,
+        .ends_before = tcg_breaks_any() ? tcg_breaks_end_before : NULL,
         .opaque = &where,
     };
     bool timed = log_enabled(LOG_STATS);

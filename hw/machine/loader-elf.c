@@ -95,6 +95,19 @@ static bool read_segment(const struct loader_file *file, const Elf64_Ehdr *heade
     segment->p_vaddr = narrow.p_vaddr;
     segment->p_filesz = narrow.p_filesz;
     segment->p_memsz = narrow.p_memsz;
+    segment->p_align = narrow.p_align;
+    return true;
+}
+
+bool loader_elf_class(const struct loader_file *file, uint16_t *machine, unsigned *bits)
+{
+    Elf64_Ehdr header;
+
+    if (!read_header(file, &header)) {
+        return false;
+    }
+    *machine = header.e_machine;
+    *bits = is_64(&header) ? 64 : 32;
     return true;
 }
 
@@ -268,4 +281,65 @@ bool loader_elf_symbol(const struct loader_file *file, const char *name, uint64_
         }
     }
     return false;
+}
+
+/* Names and contents of notes are padded to 4 bytes (gABI, chapter 5, "Note Section"); segments of
+ * 64-bit files that are aligned to 8 have them padded to 8 by some linkers. */
+static uint64_t pad_note(uint64_t size, const Elf64_Phdr *segment)
+{
+    uint64_t unit = segment->p_align == 8 ? 8 : 4;
+
+    return (size + unit - 1) & ~(unit - 1);
+}
+
+static const uint8_t *find_note(const uint8_t *notes, const Elf64_Phdr *segment, const char *owner,
+                                uint32_t type, uint32_t *size)
+{
+    uint64_t room = segment->p_filesz, at = 0;
+    size_t length = strlen(owner) + 1;
+
+    while (room - at >= sizeof(Elf64_Nhdr)) {
+        Elf64_Nhdr note;
+        uint64_t name, content;
+
+        memcpy(&note, notes + at, sizeof(note));
+        name = pad_note(sizeof(note) + (uint64_t)note.n_namesz, segment);
+        content = pad_note(note.n_descsz, segment);
+        if (name > room - at || note.n_descsz > room - at - name) {
+            return NULL;
+        }
+        if (note.n_type == type && note.n_namesz == length &&
+            memcmp(notes + at + sizeof(note), owner, length) == 0) {
+            *size = note.n_descsz;
+            return notes + at + name;
+        }
+        if (content > room - at - name) {
+            return NULL;
+        }
+        at += name + content;
+    }
+    return NULL;
+}
+
+const uint8_t *loader_elf_note(const struct loader_file *file, const char *owner, uint32_t type,
+                               uint32_t *size)
+{
+    Elf64_Ehdr header;
+    Elf64_Phdr segment;
+
+    if (!read_header(file, &header)) {
+        return NULL;
+    }
+    for (unsigned n = 0; n < header.e_phnum && read_segment(file, &header, n, &segment); n++) {
+        const uint8_t *notes = segment.p_type == PT_NOTE
+                                   ? piece(file, segment.p_offset, segment.p_filesz)
+                                   : NULL;
+        const uint8_t *found =
+            notes ? find_note(notes, &segment, owner, type, size) : NULL;
+
+        if (found) {
+            return found;
+        }
+    }
+    return NULL;
 }

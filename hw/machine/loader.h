@@ -77,7 +77,9 @@ void loader_free(struct loader_blobs *blobs);
 
 bool loader_is_elf(const struct loader_file *file);
 
-#define LOADER_EM_RISCV 243
+#define LOADER_EM_386    3
+#define LOADER_EM_X86_64 62
+#define LOADER_EM_RISCV  243
 
 struct loader_elf {
     uint16_t machine; /* wanted: e_machine */
@@ -93,6 +95,16 @@ int loader_add_elf(struct loader_blobs *blobs, const struct loader_file *file,
 
 /* The value of a symbol; false when there is none of that name (or no symbol table). */
 bool loader_elf_symbol(const struct loader_file *file, const char *name, uint64_t *value);
+
+/* e_machine of an ELF file, and its class, 32 or 64; false when it is none, or not little-endian. */
+bool loader_elf_class(const struct loader_file *file, uint16_t *machine, unsigned *bits);
+
+/*
+ * The content of the first ELF note of that owner and type: a pointer into the file and its size;
+ * NULL when there is none, or what leads there is wrong or cut off.
+ */
+const uint8_t *loader_elf_note(const struct loader_file *file, const char *owner, uint32_t type,
+                               uint32_t *size);
 
 /* The header of a RISC-V Linux image (Documentation/arch/riscv/boot-image-header.rst). */
 struct loader_riscv_image {

@@ -46,6 +46,7 @@ struct machine_type {
     const char *cpu_model;
     uint64_t ram_size;
     unsigned max_cpus;
+    bool has_dies;                /* -smp dies= may be more than 1 */
     const char *firmware;         /* base name of what is loaded without -bios; NULL: nothing */
     const char *firmware_package; /* that Debian has it in, for messages */
     const char *drive_device;     /* what -drive if=virtio makes; NULL: it has no bus for it */
@@ -55,6 +56,11 @@ struct machine_type {
     int (*init)(struct machine *machine, char *error, size_t error_size);
     int (*boot)(struct machine *machine, char *error, size_t error_size);
     void (*reset)(struct machine *machine);
+    /* The power button is pressed; NULL: there is none. */
+    void (*powerdown)(struct machine *machine);
+    /* By which number processors know vCPU `index` (APIC id); NULL: by its index. Of machine, smp
+     * is set. */
+    uint32_t (*cpu_id)(const struct machine *machine, unsigned index);
 };
 
 /* What init and boot return when there is nothing more to do, and the process ends well. */
@@ -67,7 +73,7 @@ struct machine_type {
 
 struct machine_smp {
     unsigned cpus, max_cpus;
-    unsigned sockets, clusters, cores, threads;
+    unsigned sockets, dies, clusters, cores, threads;
 };
 
 struct machine {
@@ -79,10 +85,11 @@ struct machine {
     struct cpu **cpus;         /* smp.cpus of them */
     struct cpu_clock_source *clock;
     struct cpu_irqchip
-        *irqchip;       /* what the accelerator has of the interrupt controllers, or NULL */
-    struct loop *loop;  /* the main loop */
-    int64_t rtc_offset; /* ns that a real-time clock is ahead of the host's */
-    const char *bios;   /* as -bios has it; NULL: default */
+        *irqchip;      /* what the accelerator has of the interrupt controllers, or NULL */
+    struct loop *loop; /* the main loop */
+    struct cpu *(*current_cpu)(void); /* the vCPU whose thread calls, or NULL */
+    int64_t rtc_offset;               /* ns that a real-time clock is ahead of the host's */
+    const char *bios;                 /* as -bios has it; NULL: default */
     const char *kernel, *initrd, *append, *dtb;
     struct chardev *serials[MACHINE_SERIALS];
     struct block_node *flashes[MACHINE_FLASHES];
@@ -105,7 +112,7 @@ struct machine {
 };
 
 /* Of this folder, for machine_add_types(). */
-extern const struct machine_type riscv_virt_type, riscv_spike_type;
+extern const struct machine_type riscv_virt_type, riscv_spike_type, x86_microvm_type;
 
 /* Types, a NULL-terminated static array; before machine_find_type(). */
 void machine_add_types(const struct machine_type *const *types);

@@ -169,6 +169,16 @@ void block_drain(struct block_node *node);
 /* Lets go of what io/block keeps for a loop, before loop_destroy(). The loop's thread, or when that
  * has ended; nothing of the loop is under way. */
 void block_loop_gone(struct loop *loop);
+/*
+ * In a process that gives up rights (system/confine.c). First, before nodes are opened: what io/block
+ * hands to the kernel to be done by itself (io_uring, which no seccomp filter looks into) can only
+ * read, write and flush. Then on each loop's thread: what is made for a loop when it is first used is
+ * made now. Last, with nothing under way: nothing more of this is made, and no worker is left; those
+ * that come have the rights of then. Main loop's thread but for prepare.
+ */
+void block_restrict(void);
+void block_prepare_loop(struct loop *loop);
+void block_seal(void);
 /* At the end of the process, when all nodes are closed: no worker is left. */
 void block_finish(void);
 

@@ -13,6 +13,11 @@ struct block_node *block_next(const struct block_node *node)
     return core ? &core->node : NULL;
 }
 
+const char *block_driver_name(const struct block_node *node)
+{
+    return node->driver->name;
+}
+
 static json_t *number(uint64_t value)
 {
     return json_integer((json_int_t)value);

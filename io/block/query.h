@@ -13,6 +13,9 @@ struct json_t;
 /* The node after this one in the order of age, the youngest first; NULL: the first, or no more. */
 struct block_node *block_next(const struct block_node *node);
 
+/* The name of its driver: "qcow2", "file", ... */
+const char *block_driver_name(const struct block_node *node);
+
 /* ImageInfo; `chain`: with "backing-image" for each layer below. */
 struct json_t *block_query_image(struct block_node *node, bool chain);
 /* BlockDeviceInfo, as in query-named-block-nodes. */

@@ -77,6 +77,24 @@ void block_finish(void)
     }
 }
 
+void block_restrict(void)
+{
+    uring_restrict();
+}
+
+void block_prepare_loop(struct loop *loop)
+{
+    uring_prepare(loop);
+}
+
+void block_seal(void)
+{
+    uring_seal();
+    if (pool) {
+        loop_pool_rest(pool);
+    }
+}
+
 void block_loop_gone(struct loop *loop)
 {
     uring_loop_gone(loop);

@@ -5,6 +5,11 @@
  * The loop's thread alone touches its ring; a thread-local pointer finds it, the list of all rings
  * is for the end and for threads that run several loops. When the kernel forbids io_uring (seccomp,
  * sysctl), that is found out once, and everything goes by workers.
+ *
+ * Restricted rings are for processes in a sandbox: what a ring does passes by the filter of system
+ * calls, so the kernel is told which operations there are (IORING_REGISTER_RESTRICTIONS, Linux
+ * 5.10). A kernel without that gets no ring. Restrictions cannot be taken back, and rings are not
+ * made any more once they are sealed.
  */
 #include "io/block/uring.h"
 #include "build/config.h"
@@ -13,10 +18,13 @@
 #include <pthread.h>
 #include <stddef.h>
 
-#ifdef CONFIG_URING
+#if CONFIG_URING
 
+#include <errno.h>
 #include <liburing.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #define ENTRIES 128
 
@@ -33,6 +41,8 @@ struct ring {
 static struct ring *rings;
 static pthread_mutex_t rings_lock = PTHREAD_MUTEX_INITIALIZER;
 static bool forbidden;                         /* atomic */
+static bool restricted;                        /* before there are rings */
+static bool sealed;                            /* atomic: what is there is all */
 static unsigned generation;                    /* atomic: counts rings that are gone */
 static _Thread_local struct ring *mine;        /* the last one that was looked up ... */
 static _Thread_local unsigned mine_generation; /* ... which exists if none has gone since */
@@ -105,6 +115,39 @@ static void free_ring(struct ring *ring)
     free(ring);
 }
 
+/* By ourselves: not every liburing that declares its functions for these has them. 0 or -errno. */
+static int register_ring(struct io_uring *uring, unsigned what, const void *of, unsigned count)
+{
+    return syscall(SYS_io_uring_register, uring->ring_fd, what, of, count) < 0 ? -errno : 0;
+}
+
+/* What prepare() makes, and nothing else. */
+static int restrict_ring(struct io_uring *uring)
+{
+    struct io_uring_restriction allowed[] = {
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
+    };
+    int err = register_ring(uring, IORING_REGISTER_RESTRICTIONS, allowed,
+                            sizeof(allowed) / sizeof(allowed[0]));
+
+    return err ? err : register_ring(uring, IORING_REGISTER_ENABLE_RINGS, NULL, 0);
+}
+
+static int init_ring(struct io_uring *uring)
+{
+    int err = io_uring_queue_init(ENTRIES, uring, restricted ? IORING_SETUP_R_DISABLED : 0);
+
+    if (!err && restricted) {
+        err = restrict_ring(uring);
+        if (err) {
+            io_uring_queue_exit(uring);
+        }
+    }
+    return err;
+}
+
 static struct ring *create_ring(struct loop *loop)
 {
     struct ring *ring = calloc(1, sizeof(*ring));
@@ -112,7 +155,7 @@ static struct ring *create_ring(struct loop *loop)
     if (!ring) {
         return NULL;
     }
-    if (io_uring_queue_init(ENTRIES, &ring->uring, 0) < 0) {
+    if (init_ring(&ring->uring) < 0) {
         __atomic_store_n(&forbidden, true, __ATOMIC_RELAXED);
         free(ring);
         return NULL;
@@ -145,10 +188,27 @@ static struct ring *ring_of(struct loop *loop)
         }
         pthread_mutex_unlock(&rings_lock);
     }
-    if (!mine) {
+    if (!mine && !__atomic_load_n(&sealed, __ATOMIC_RELAXED)) {
         mine = create_ring(loop);
     }
     return mine;
+}
+
+void uring_restrict(void)
+{
+    restricted = true;
+}
+
+void uring_prepare(struct loop *loop)
+{
+    if (!__atomic_load_n(&forbidden, __ATOMIC_RELAXED)) {
+        (void)ring_of(loop);
+    }
+}
+
+void uring_seal(void)
+{
+    __atomic_store_n(&sealed, true, __ATOMIC_RELAXED);
 }
 
 bool uring_submit(struct loop *loop, struct uring_op *op)
@@ -187,6 +247,18 @@ void uring_loop_gone(struct loop *loop)
 }
 
 #else
+
+void uring_restrict(void)
+{
+}
+
+void uring_prepare(struct loop *loop)
+{
+}
+
+void uring_seal(void)
+{
+}
 
 bool uring_submit(struct loop *loop, struct uring_op *op)
 {

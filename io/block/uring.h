@@ -29,6 +29,11 @@ struct uring_op {
 /* Starts one on the ring of the loop, whose thread calls. False: no io_uring here. */
 bool uring_submit(struct loop *loop, struct uring_op *op);
 
+/* For block_restrict(), block_prepare_loop() and block_seal(). */
+void uring_restrict(void);
+void uring_prepare(struct loop *loop);
+void uring_seal(void);
+
 /* Nothing is under way on the loop: frees its ring, if there is one. */
 void uring_loop_gone(struct loop *loop);
 

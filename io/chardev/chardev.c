@@ -220,6 +220,16 @@ struct chardev *chardev_at(unsigned n)
     return chr;
 }
 
+const char *chardev_kind(const struct chardev *chr)
+{
+    return chr->class->name;
+}
+
+bool chardev_reconnects(const struct chardev *chr)
+{
+    return chr->reconnects;
+}
+
 const char *chardev_filename(const struct chardev *chr)
 {
     return chr->filename;

@@ -52,6 +52,10 @@ const char *chardev_id(const struct chardev *chr);
 /* The n-th, or NULL; and what `query-chardev` calls its filename. */
 struct chardev *chardev_at(unsigned n);
 const char *chardev_filename(const struct chardev *chr);
+/* Its kind: "stdio", "socket", ... */
+const char *chardev_kind(const struct chardev *chr);
+/* Does it connect again, when its connection is lost? */
+bool chardev_reconnects(const struct chardev *chr);
 /* Frees one without a front end; chardev_destroy_all() also gives the terminal back as it was. */
 void chardev_destroy(struct chardev *chr);
 void chardev_destroy_all(void);

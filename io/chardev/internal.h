@@ -48,8 +48,9 @@ struct chardev {
     struct loop_bh *bh;
     char *id;
     char filename[CHARDEV_FILENAME_MAX];
-    bool open;    /* somebody is at the other end */
-    bool blocked; /* a write was short, and the front ends have not been told of room since */
+    bool open;       /* somebody is at the other end */
+    bool reconnects; /* of itself, when nobody is there any more */
+    bool blocked;    /* a write was short, and the front ends have not been told of room since */
     struct chardev_front fronts[CHARDEV_MAX_FRONTS];
     struct chardev_mux *mux; /* NULL: one front end */
     int log_fd;              /* -1: none */

@@ -5,6 +5,7 @@
  * while nobody is there a timer looks once a second, and what is written is lost.
  */
 #include "io/chardev/internal.h"
+#include "util/ending.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -82,6 +83,7 @@ static int pty_open(struct chardev *chr, char *error, size_t error_size)
             return chardev_fail(error, error_size, "path", pty->path);
         }
         pty->linked = true;
+        ending_note_file(pty->path);
     }
     snprintf(chr->filename, sizeof(chr->filename), "pty:%s", name);
     fprintf(stderr, "char device redirected to %s (label %s)\n", name, chr->id);
@@ -117,7 +119,7 @@ static void pty_close(struct chardev *chr)
     loop_timer_cancel(&pty->look);
     stream_stop(&pty->stream);
     if (pty->linked) {
-        unlink(pty->path);
+        ending_remove_file(pty->path);
     }
     if (pty->fd >= 0) {
         close(pty->fd);

@@ -8,6 +8,7 @@
  */
 #include "io/chardev/internal.h"
 #include "io/socket/socket.h"
+#include "util/ending.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -216,6 +217,9 @@ static int start_server(struct socket_chardev *s, char *error, size_t error_size
     if (s->listen_fd < 0) {
         s->listen_fd = listen_somewhere(s, error, error_size);
         s->unlink_path = s->listen_fd >= 0 && s->path && !s->abstract;
+        if (s->unlink_path) {
+            ending_note_file(s->path);
+        }
     }
     if (s->listen_fd < 0) {
         return s->listen_fd;
@@ -312,6 +316,7 @@ static int check_options(struct socket_chardev *s, char *error, size_t error_siz
     if (s->reconnect) {
         s->reconnect_ms = s->reconnect * 1000;
     }
+    s->chr.reconnects = s->reconnect_ms != 0;
     if (s->reconnect_ms && s->server) {
         return invalid(error, error_size, "reconnect= is for clients: server=on has to go");
     }
@@ -419,7 +424,7 @@ static void socket_close(struct chardev *chr)
         close(s->listen_fd);
     }
     if (s->unlink_path) {
-        unlink(s->path);
+        ending_remove_file(s->path);
     }
 }
 

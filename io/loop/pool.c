@@ -7,6 +7,7 @@
 #include <glib.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/prctl.h>
 
 struct outlet {
     struct loop_pool *pool;
@@ -64,6 +65,7 @@ static void *worker_main(void *opaque)
 {
     struct loop_pool *pool = opaque;
 
+    prctl(PR_SET_NAME, "tinamou-worker");
     pthread_mutex_lock(&pool->lock);
     for (;;) {
         while (!pool->first && !pool->ending) {
@@ -100,11 +102,12 @@ static void start_worker_locked(struct loop_pool *pool)
 {
     sigset_t all, before;
 
-    /* Signals are for the threads that expect them. */
+    /* Signals are for the threads that expect them; what a sandbox has to say is not such a one. */
     sigfillset(&all);
+    sigdelset(&all, SIGSYS);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     if (pthread_create(&pool->thread[pool->count], NULL, worker_main, pool) == 0) {
-        pthread_setname_np(pool->thread[pool->count++], "tinamou-worker");
+        pool->count++;
     } else {
         g_assert(pool->count);
     }
@@ -172,6 +175,19 @@ void loop_pool_forget(struct loop_pool *pool, struct loop *loop)
     }
 }
 
+void loop_pool_rest(struct loop_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    pool->ending = true;
+    pthread_cond_broadcast(&pool->work);
+    pthread_mutex_unlock(&pool->lock);
+    for (unsigned i = 0; i < pool->count; i++) {
+        pthread_join(pool->thread[i], NULL);
+    }
+    pool->count = 0;
+    pool->ending = false;
+}
+
 void loop_pool_destroy(struct loop_pool *pool)
 {
     for (struct outlet *o = pool->outlets; o; o = o->next) {
@@ -186,13 +202,7 @@ void loop_pool_destroy(struct loop_pool *pool)
             loop_iterate(o->loop, true);
         }
     }
-    pthread_mutex_lock(&pool->lock);
-    pool->ending = true;
-    pthread_cond_broadcast(&pool->work);
-    pthread_mutex_unlock(&pool->lock);
-    for (unsigned i = 0; i < pool->count; i++) {
-        pthread_join(pool->thread[i], NULL);
-    }
+    loop_pool_rest(pool);
     while (pool->outlets) {
         struct outlet *o = pool->outlets;
 

@@ -24,6 +24,12 @@ struct loop_job {
 struct loop_pool *loop_pool_create(unsigned threads);
 
 /*
+ * Ends the workers, which come again when they are needed, as children of whoever needs them then.
+ * No job is under way, and nobody submits one meanwhile. Main loop's thread.
+ */
+void loop_pool_rest(struct loop_pool *pool);
+
+/*
  * All jobs submitted are done, done() included, and no worker is left when this returns; it runs
  * their loops where it must, so only the main loop's thread may call it, when I/O loops have ended.
  */

@@ -44,6 +44,7 @@ int loop_thread_create(struct loop_thread **thread, const char *name, char *erro
     }
     if (made && made->loop) {
         sigfillset(&all);
+        sigdelset(&all, SIGSYS); /* of a sandbox, about the call that the thread makes */
         pthread_sigmask(SIG_SETMASK, &all, &before);
         err = pthread_create(&made->thread, NULL, run, made);
         pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -80,6 +81,51 @@ struct loop *loop_thread_loop(struct loop_thread *thread)
 void loop_thread_use(struct loop_thread *thread, bool use)
 {
     thread->users += use ? 1 : -1U;
+}
+
+struct visit {
+    struct loop *loop;
+    struct loop_bh *bh;
+    void (*fn)(struct loop *loop, void *opaque);
+    void *opaque;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool done;
+};
+
+static void visited(void *opaque)
+{
+    struct visit *visit = opaque;
+
+    visit->fn(visit->loop, visit->opaque);
+    loop_bh_destroy(visit->bh);
+    pthread_mutex_lock(&visit->lock);
+    visit->done = true;
+    pthread_cond_signal(&visit->changed);
+    pthread_mutex_unlock(&visit->lock);
+}
+
+int loop_thread_run_all(void (*fn)(struct loop *loop, void *opaque), void *opaque)
+{
+    for (struct loop_thread *thread = threads; thread; thread = thread->next) {
+        struct visit visit = {.loop = thread->loop,
+                              .fn = fn,
+                              .opaque = opaque,
+                              .lock = PTHREAD_MUTEX_INITIALIZER,
+                              .changed = PTHREAD_COND_INITIALIZER};
+
+        visit.bh = loop_bh_create(thread->loop, visited, &visit);
+        if (!visit.bh) {
+            return -ENOMEM;
+        }
+        loop_bh_schedule(visit.bh);
+        pthread_mutex_lock(&visit.lock);
+        while (!visit.done) {
+            pthread_cond_wait(&visit.changed, &visit.lock);
+        }
+        pthread_mutex_unlock(&visit.lock);
+    }
+    return 0;
 }
 
 int loop_thread_destroy(struct loop_thread *thread, void (*gone)(struct loop *loop))

@@ -12,7 +12,7 @@
 struct loop;
 struct loop_thread;
 
-/* Starts one; all signals are blocked in it. 0, or -errno with a line in error[]. */
+/* Starts one; all signals but SIGSYS are blocked in it. 0, or -errno with a line in error[]. */
 int loop_thread_create(struct loop_thread **thread, const char *name, char *error,
                        size_t error_size);
 /* By name; NULL: there is none. */
@@ -21,6 +21,8 @@ struct loop_thread *loop_thread_find(const char *name);
 struct loop *loop_thread_loop(struct loop_thread *thread);
 /* A device works on it, or does no more; counted. */
 void loop_thread_use(struct loop_thread *thread, bool use);
+/* Has fn called on each of the threads, one after the other, and waits; 0 or -ENOMEM. */
+int loop_thread_run_all(void (*fn)(struct loop *loop, void *opaque), void *opaque);
 /*
  * Ends one that nobody uses (else -EBUSY). `gone` (may be NULL) is called with its loop when the
  * thread has ended, to let go of what others keep for it (block_loop_gone()).

@@ -43,6 +43,8 @@ struct net_class {
     /* The card has chosen another header, or other offloads. May be NULL. */
     int (*set_header)(struct net_backend *net, unsigned size);
     void (*set_offloads)(struct net_backend *net, uint32_t wanted);
+    /* Fills in what is not zero. May be NULL. */
+    void (*uses)(const struct net_backend *net, struct net_uses *uses);
     /* As net_hostfwd(). May be NULL. */
     int (*hostfwd)(struct net_backend *net, const char *spec, bool add, char *error,
                    size_t error_size);

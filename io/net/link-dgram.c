@@ -4,6 +4,7 @@
  * and the socket not read; the kernel drops what comes meanwhile.
  */
 #include "io/net/link.h"
+#include "util/ending.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -93,7 +94,7 @@ void link_dgram_stop(struct link_dgram *link)
         close(link->fd);
     }
     if (link->unlink_path) {
-        unlink(link->unlink_path);
+        ending_remove_file(link->unlink_path);
     }
     free(link->frame);
 }

@@ -11,6 +11,7 @@
  * The card's link is up while a peer is there.
  */
 #include "io/net/link.h"
+#include "util/ending.h"
 #include "util/error.h"
 
 #include <errno.h>
@@ -284,6 +285,9 @@ int link_stream_start(struct link_stream *link, char *error, size_t error_size)
             link->unlink_path = NULL;
             return link->listen_fd;
         }
+        if (link->unlink_path) {
+            ending_note_file(link->unlink_path);
+        }
         listen_again(link);
         return 0;
     }
@@ -342,7 +346,7 @@ void link_stream_stop(struct link_stream *link)
         close(link->listen_fd);
     }
     if (link->unlink_path) {
-        unlink(link->unlink_path);
+        ending_remove_file(link->unlink_path);
     }
     free(link->in);
     free(link->out);

@@ -29,7 +29,7 @@ struct net_queued {
 };
 
 static const struct net_class *const classes[] = {
-#ifdef CONFIG_SLIRP
+#if CONFIG_SLIRP
     &net_user,
 #endif
     &net_tap,  &net_socket, &net_stream_class, &net_dgram_class, &net_hubport, NULL,
@@ -345,6 +345,14 @@ void net_set_link(struct net_backend *net, bool up)
 bool net_link_is_up(const struct net_backend *net)
 {
     return !net->down;
+}
+
+void net_get_uses(const struct net_backend *net, struct net_uses *uses)
+{
+    *uses = (struct net_uses){0};
+    if (net->class->uses) {
+        net->class->uses(net, uses);
+    }
 }
 
 void net_get_stats(const struct net_backend *net, struct net_stats *stats)

@@ -85,6 +85,14 @@ struct net_stats {
 };
 void net_get_stats(const struct net_backend *net, struct net_stats *stats);
 
+/* What a back end does with the host when it runs, which a sandbox has to allow. */
+struct net_uses {
+    bool connects;      /* again, when a connection is lost */
+    bool commands;      /* are run when the guest connects to something */
+    const char *folder; /* of files that the guest may read; NULL: none */
+};
+void net_get_uses(const struct net_backend *net, struct net_uses *uses);
+
 /*
  * What the monitors' hostfwd_add and hostfwd_remove do: "tcp::2222-:22" on a back end of kind user,
  * for removing without what follows the minus. 0, or -errno with a line in error[].

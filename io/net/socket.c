@@ -4,6 +4,7 @@
  * and link-dgram.c.
  */
 #include "io/net/link.h"
+#include "util/ending.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -244,6 +245,11 @@ static int stream_open(struct net_backend *net, char *error, size_t error_size)
     return link_stream_start(&s->stream, error, error_size);
 }
 
+static void stream_uses(const struct net_backend *net, struct net_uses *uses)
+{
+    uses->connects = ((const struct socket_net *)net)->stream.reconnect_ms != 0;
+}
+
 const struct net_class net_stream_class = {
     .name = "stream",
     .size = sizeof(struct socket_net),
@@ -253,6 +259,7 @@ const struct net_class net_stream_class = {
     .send = socket_send,
     .kick = socket_kick,
     .close = socket_close,
+    .uses = stream_uses,
 };
 
 /* ---- dgram ----------------------------------------------------------------------------------- */
@@ -289,6 +296,7 @@ static int dgram_open(struct net_backend *net, char *error, size_t error_size)
     err = open_udp(s, &to.address[0], &local, error, error_size);
     if (!err && s->local.type == END_UNIX && !s->local.abstract) {
         s->dgram.unlink_path = s->local.path;
+        ending_note_file(s->local.path);
     }
     return err;
 }

@@ -10,17 +10,16 @@
  */
 #include "io/net/internal.h"
 #include "io/net/offload.h"
+#include "util/ending.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if_tun.h>
 #include <net/if.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define DEFAULT_SCRIPT      "/etc/qemu-ifup"
@@ -39,8 +38,8 @@ struct tap {
     uint32_t queues, sndbuf;
     char name[IFNAMSIZ];
     int fd;
-    bool up;        /* the script has run */
-    bool header_10; /* the kernel's frames have a header that the card does not want */
+    const char *down; /* run at the end; NULL: nothing is */
+    bool header_10;   /* the kernel's frames have a header that the card does not want */
     struct loop_fd *watch;
     size_t held; /* bytes of the frame in `frame` */
     uint8_t frame[NET_FRAME_MAX + sizeof(struct net_header)];
@@ -189,36 +188,6 @@ static uint32_t probe_offloads(int fd)
 
 /* ---- the interface --------------------------------------------------------------------------- */
 
-extern char **environ;
-
-/* Runs a script with the interface's name, and waits. 0 or -errno. */
-static int run_script(const char *script, const char *name)
-{
-    char *argv[] = {(char *)(uintptr_t)script, (char *)(uintptr_t)name, NULL};
-    posix_spawnattr_t attributes;
-    sigset_t defaults;
-    pid_t pid;
-    int status;
-
-    posix_spawnattr_init(&attributes);
-    sigemptyset(&defaults);
-    sigaddset(&defaults, SIGPIPE); /* ignored here */
-    posix_spawnattr_setsigdefault(&attributes, &defaults);
-    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF);
-    int err = posix_spawn(&pid, script, NULL, &attributes, argv, environ);
-
-    posix_spawnattr_destroy(&attributes);
-    if (err) {
-        return -err;
-    }
-    while (waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) {
-            return -errno;
-        }
-    }
-    return status ? -EIO : 0;
-}
-
 /* The script that an option means, or NULL. */
 static const char *script_of(const char *option, const char *by_default)
 {
@@ -258,13 +227,16 @@ static int open_interface(struct tap *tap, char *error, size_t error_size)
     memcpy(tap->name, request.ifr_name, IFNAMSIZ);
     const char *script = script_of(tap->script, DEFAULT_SCRIPT);
 
-    err = script ? run_script(script, tap->name) : 0;
+    err = script ? ending_run_command(script, tap->name) : 0;
     if (err) {
         snprintf(error, error_size, "script=%s: %s", script,
                  err == -EIO ? "it failed" : strerror(-err));
         return err;
     }
-    tap->up = true;
+    tap->down = script_of(tap->downscript, DEFAULT_DOWN_SCRIPT);
+    if (tap->down) {
+        ending_note_command(tap->down, tap->name);
+    }
     return 0;
 }
 
@@ -339,12 +311,8 @@ static void tap_close(struct net_backend *net)
     if (tap->watch) {
         loop_fd_remove(tap->watch);
     }
-    if (tap->up) {
-        const char *script = script_of(tap->downscript, DEFAULT_DOWN_SCRIPT);
-
-        if (script) {
-            run_script(script, tap->name);
-        }
+    if (tap->down) {
+        ending_run_command(tap->down, tap->name);
     }
     if (tap->fd >= 0) {
         close(tap->fd);

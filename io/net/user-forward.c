@@ -262,6 +262,16 @@ int user_forward_start(struct user_net *user, char *error, size_t error_size)
     return 0;
 }
 
+bool user_forward_runs_commands(const struct user_net *user)
+{
+    for (const struct user_forward *f = user->forwards; f; f = f->next) {
+        if (f->guest && !f->chr) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void user_forward_accept(struct user_net *user)
 {
     for (struct user_forward *f = user->forwards; f; f = f->next) {

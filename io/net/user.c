@@ -662,6 +662,14 @@ static void user_close(struct net_backend *net)
     free(user->registered);
 }
 
+static void user_uses(const struct net_backend *net, struct net_uses *uses)
+{
+    const struct user_net *user = (const struct user_net *)net;
+
+    uses->commands = user_forward_runs_commands(user);
+    uses->folder = user->tftp;
+}
+
 const struct net_class net_user = {
     .name = "user",
     .size = sizeof(struct user_net),
@@ -674,5 +682,6 @@ const struct net_class net_user = {
     .close = user_close,
     .set_header = user_set_header,
     .set_offloads = user_set_offloads,
+    .uses = user_uses,
     .hostfwd = user_forward_host,
 };

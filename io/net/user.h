@@ -51,6 +51,8 @@ struct user_net {
 bool user_forward_add(struct user_net *user, bool guest, const char *spec);
 /* Carries out what was remembered. 0 or -errno with a message. */
 int user_forward_start(struct user_net *user, char *error, size_t error_size);
+/* Is a command run by any? */
+bool user_forward_runs_commands(const struct user_net *user);
 /* More of what comes from chardevs can be taken now. */
 void user_forward_accept(struct user_net *user);
 void user_forward_end(struct user_net *user);

@@ -93,6 +93,11 @@ static ir_ref reservation(struct rv_trans *t, unsigned mem, ir_ref addr)
     return mem == IR_M32 ? ir_bini(t->b, IR_or, addr, 2) : addr;
 }
 
+static void set_reservation(struct rv_trans *t, ir_ref value)
+{
+    ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), value);
+}
+
 void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
 {
     unsigned mem = (unsigned)i->row->arg;
@@ -103,7 +108,7 @@ void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
         ir_fence(t->b, true);
     }
     value = ir_load(t->b, IR_I64, mem == IR_M32 ? IR_M32 | IR_MS : mem, addr, 0);
-    ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), reservation(t, mem, addr));
+    set_reservation(t, reservation(t, mem, addr));
     ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reserved_value), value);
     rv_set_x(t, i->rd, value);
 }
@@ -112,6 +117,9 @@ void rv_trans_lr(struct rv_trans *t, const struct rv_insn *i)
  * If the address or the width is not the reserved one, memory must not be touched: that case leaves
  * the unit for the next instruction, with rd = 1. Behind that side exit rd gets its old value back,
  * so that a fault of the compare-and-swap finds the registers as they were before the instruction.
+ *
+ * A machine's hart may stop for a debugger in front of the store, and go on with it later: there
+ * the reservation lasts until the store is done.
  */
 void rv_trans_sc(struct rv_trans *t, const struct rv_insn *i)
 {
@@ -121,11 +129,17 @@ void rv_trans_sc(struct rv_trans *t, const struct rv_insn *i)
 
     rv_trans_check_aligned(t, addr, 1u << mem, RV_CAUSE_STORE_MISALIGNED);
     reserved = ir_cpu_load(t->b, IR_I64, IR_M64, offsetof(struct riscv_cpu, reservation));
-    ir_cpu_store(t->b, IR_M64, offsetof(struct riscv_cpu, reservation), ir_i64(t->b, 1));
+    set_reservation(t, ir_i64(t->b, 1));
     rv_set_x(t, i->rd, ir_i64(t->b, 1));
     ir_side_exit(t->b, IR_NE, reservation(t, mem, addr), reserved, t->next);
     rv_set_x(t, i->rd, before);
+    if (t->cpu->system) {
+        set_reservation(t, reserved);
+    }
     expected = ir_cpu_load(t->b, type_of(mem), mem, offsetof(struct riscv_cpu, reserved_value));
     old = ir_cas(t->b, type_of(mem), mem, addr, expected, value);
+    if (t->cpu->system) {
+        set_reservation(t, ir_i64(t->b, 1));
+    }
     rv_set_x(t, i->rd, ir_icmp(t->b, IR_NE, IR_I64, old, expected));
 }

@@ -82,7 +82,7 @@ static void make_dirty(struct rv_trans *t)
 
     ir_cpu_store(t->b, IR_M64, SYS(mstatus), status);
     ir_cpu_store(t->b, IR_M64, offsetof(struct cpu, mode), ir_i64(t->b, (int64_t)mode));
-    ir_exit_loop(t->b, CPU_EXIT_MODE, t->pc);
+    ir_exit_loop(t->b, CPU_EXIT_AGAIN, t->pc);
 }
 
 /* In S and M: the same by looking, once in a unit. */

@@ -120,7 +120,8 @@ void rv_translate(struct ir_builder *b, struct cpu_translate *request)
         uint32_t bits;
         unsigned length;
 
-        if (request->insns == max || ir_build_size(b) > MAX_OPS) {
+        if (request->insns == max || ir_build_size(b) > MAX_OPS ||
+            (request->insns && request->ends_before && request->ends_before(request->opaque, pc))) {
             ir_exit_jump(b, pc);
             break;
         }

@@ -83,7 +83,6 @@ enum {
     APIC_SVR = 0xf0,
     APIC_LVT_CMCI = 0x2f0,
     APIC_LVT_TIMER = 0x320,
-    APIC_LVT_LINT0 = 0x350,
     APIC_LVT_ERROR = 0x370,
 };
 
@@ -92,13 +91,11 @@ static void set_apic(struct x86_cpu *cpu, unsigned at, uint32_t value)
     memcpy(cpu->apic_page + at, &value, 4);
 }
 
-/*
- * "Local APIC State After Power-Up or Reset" (11.4.7.1), but for LINT0 of the bootstrap processor:
- * it passes the interrupts of an 8259 on, as firmware has it before it starts an operating system.
- */
+/* "Local APIC State After Power-Up or Reset" (11.4.7.1). The interrupts of an 8259 are masked too:
+ * firmware opens LINT0, or the operating system does. */
 static void reset_apic(struct x86_cpu *cpu)
 {
-    const uint32_t masked = 1u << 16, external = 7u << 8;
+    const uint32_t masked = 1u << 16;
 
     memset(cpu->apic_page, 0, sizeof(cpu->apic_page));
     set_apic(cpu, APIC_ID, cpu->model.apic_id << 24);
@@ -108,9 +105,6 @@ static void reset_apic(struct x86_cpu *cpu)
     set_apic(cpu, APIC_LVT_CMCI, masked);
     for (unsigned at = APIC_LVT_TIMER; at <= APIC_LVT_ERROR; at += 16) {
         set_apic(cpu, at, masked);
-    }
-    if (cpu->bootstrap) {
-        set_apic(cpu, APIC_LVT_LINT0, external);
     }
     cpu->apic_base =
         X86_APIC_BASE_ADDRESS | X86_APIC_BASE_ENABLE | (cpu->bootstrap ? X86_APIC_BASE_BSP : 0);

@@ -36,6 +36,10 @@ fuzz-syslibs-block-options := $(SYSTEM_LIBS)
 endif
 
 ifeq ($(CONFIG_SYSTEM),yes)
+fuzz-targets += x86-kernel
+fuzz-libs-x86-kernel := hw io x86 mem util
+fuzz-syslibs-x86-kernel := $(SYSTEM_LIBS)
+
 fuzz-targets += qcow2
 fuzz-libs-qcow2 := io util
 fuzz-syslibs-qcow2 := $(SYSTEM_LIBS)

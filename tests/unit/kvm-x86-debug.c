@@ -89,14 +89,22 @@ static void try_kind(unsigned kind)
 
 static const struct cpu_service_ops *service;
 
+/* The stop's address, of a watchpoint or (the pc) of anything else; 0: there is none to tell. */
+static uint64_t told(struct x86_cpu *cpu, enum cpu_stop_kind kind)
+{
+    struct cpu_stop stop;
+
+    return service->debug_stop(&cpu->common, &stop) && stop.kind == kind ? stop.address : 0;
+}
+
 static void hits(struct x86_cpu *cpu, uint64_t pc, uint64_t watched, const char *what)
 {
-    uint64_t got = run(cpu);
+    uint64_t got = run(cpu), address = told(cpu, CPU_STOP_WATCHPOINT);
 
-    if (!tap_ok(got == pc && bench.event == ACCEL_EVENT_DEBUG && cpu->common.exit_arg == watched,
+    if (!tap_ok(got == pc && bench.event == ACCEL_EVENT_DEBUG && address == watched,
                 "ring %u: %s", ring, what)) {
         tap_note("exit %u at %#llx, %#llx watched", kvm_cpu(&cpu->common)->run->exit_reason,
-                 (unsigned long long)cpu->rip, (unsigned long long)cpu->common.exit_arg);
+                 (unsigned long long)cpu->rip, (unsigned long long)address);
     }
 }
 
@@ -300,7 +308,8 @@ static void decoding(void)
     }
     service->breakpoint(&cpu->common, PC(at_store), true);
     tap_eq(decode(cpu, 1, PC(at_out), 0xffff0ff1), KVM_UNHANDLED, "DR6 names a register");
-    tap_eq(cpu->common.exit_arg, 0, "of a breakpoint");
+    tap_eq(told(cpu, CPU_STOP_BREAKPOINT), PC(at_out), "of a breakpoint");
+    tap_eq(told(cpu, CPU_STOP_BREAKPOINT), 0, "which is told once");
     tap_eq(decode(cpu, 3, PC(at_store), 0), KVM_UNHANDLED, "int3 of the debugger's");
     tap_eq(decode(cpu, 3, PC(at_own), 0), KVM_GO_ON, "int3 of the guest's");
     tap_ok(cpu->events.exception == 3 && cpu->events.exception_injected &&
@@ -322,7 +331,7 @@ static void decoding(void)
         if (kvm_x86_cpu(kvm_cpu(&cpu->common))->debug.reg[n].type) {
             tap_eq(decode(cpu, 1, PC(at_load), 0xffff0ff0 | 1u << n), KVM_UNHANDLED,
                    "DR6 names a watchpoint");
-            tap_eq(cpu->common.exit_arg, BENCH_DATA, "its address is told");
+            tap_eq(told(cpu, CPU_STOP_WATCHPOINT), BENCH_DATA, "its address is told");
         }
     }
     service->watchpoint(&cpu->common, BENCH_DATA, 4, 2, false);

@@ -3,6 +3,8 @@
  * on the interpreter: what is illegal, what the registers are afterwards (as the C functions make
  * them), and when the unit is left.
  */
+#include <errno.h>
+
 #include "jit/interp/interp.h"
 #include "jit/ir/verify.h"
 #include "jit/opt/options.h"
@@ -52,7 +54,21 @@ static int store(void *opaque, uint64_t address, unsigned size, uint64_t value, 
     return 0;
 }
 
-static const struct interp_memory memory = {.load = load, .store = store};
+/* Fails while nothing may be written. */
+static bool read_only;
+
+static int cas(void *opaque, uint64_t address, unsigned size, uint64_t expected, uint64_t desired,
+               uint64_t *old, int *signal, int *fault_code)
+{
+    if (read_only) {
+        return -EFAULT;
+    }
+    *old = memory_word;
+    memory_word = memory_word == expected ? desired : memory_word;
+    return 0;
+}
+
+static const struct interp_memory memory = {.load = load, .store = store, .cas = cas};
 
 static void report(void *opaque, ir_ref op, const char *text)
 {
@@ -385,6 +401,27 @@ static void returns(void)
            "the fences around it do nothing more");
 }
 
+static void store_conditional(void)
+{
+    static const uint32_t lr = 0x100527af, sc = 0x18f526af; /* a5,(a0); a3,a5,(a0) */
+
+    hart_create("rv64");
+    hart->x[10] = 0x5000;
+    hart->x[13] = 7;
+    memory_word = 1;
+    run(lr);
+    read_only = true;
+    run(sc);
+    tap_ok(left.pc == CODE && hart->x[13] == 7 && hart->reservation == 0x5002,
+           "sc that faults keeps rd and the reservation");
+    read_only = false;
+    run(sc);
+    tap_ok(left.pc == CODE + 4 && hart->x[13] == 0 && hart->reservation == 1,
+           "so that it succeeds the next time, and ends it");
+    run(sc);
+    tap_ok(hart->x[13] == 1, "once");
+}
+
 static void cache_blocks(void)
 {
     static const struct {
@@ -450,7 +487,7 @@ static void floating_point(void)
         dirty = hart_read(MSTATUS) >> 63 && (hart_read(MSTATUS) & RV_MSTATUS_FS) == RV_MSTATUS_FS;
         clean = dirty == cases[n / 3].dirties;
         if (cases[n / 3].dirties && priv == RV_PRIV_U) { /* by a unit of another mode word */
-            clean &= reason == CPU_EXIT_MODE && left.pc == CODE;
+            clean &= reason == CPU_EXIT_AGAIN && left.pc == CODE;
             clean &= !(hart->common.mode & RV_MODE_FS) && run(bits) == CPU_EXIT_BREAKPOINT;
         } else {
             clean &= reason == CPU_EXIT_BREAKPOINT;
@@ -521,6 +558,7 @@ int main(void)
     stays();
     gates();
     returns();
+    store_conditional();
     cache_blocks();
     floating_point();
     legal_values();

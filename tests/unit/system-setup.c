@@ -38,6 +38,8 @@ static void test_smp(void)
     topology("8,sockets=2", 8, 8, 2, 4, 1);
     topology("8,cores=2", 8, 8, 4, 2, 1);
     topology("8,sockets=2,cores=2", 8, 8, 2, 2, 2);
+    topology("8,sockets=2,dies=1,clusters=1,cores=4,threads=1", 8, 8, 2, 4, 1);
+    topology("8,dies=2", 8, 8, 1, 4, 1);
     topology("maxcpus=512", 512, 512, 1, 512, 1);
     refused("0");
     refused("513");

@@ -6,3 +6,8 @@ unit-tests += tcg-regions
 unit-libs-tcg-regions := tcg riscv cpu mem jit util
 unit-tests += tcg-pause
 unit-libs-tcg-pause := accel tcg riscv cpu mem jit util
+
+# Debugging services, with harts on threads.
+unit-tests += tcg-watch tcg-debug
+unit-libs-tcg-watch := tcg accel riscv cpu mem jit util
+unit-libs-tcg-debug := tcg accel riscv cpu mem jit util
