@@ -98,7 +98,7 @@ void kvm_coalesced_drain(struct kvm_cpu *k)
             first = (first + 1) % coalesced.room;
             __atomic_store_n(&ring->first, first, __ATOMIC_RELEASE);
             deliver(&entry);
-            kvm.coalesced_count++;
+            kvm_count(&kvm.coalesced_count);
         }
         coalesced.draining = false;
     }

@@ -48,9 +48,9 @@ static void answer_port(struct kvm_cpu *k, uint16_t port, unsigned size, void *d
         value = err ? UINT64_MAX : value;
         memcpy(data, &value, size);
     }
-    k->count.port++;
+    kvm_count(&k->count.port);
     if (err) {
-        k->count.absent_port++;
+        kvm_count(&k->count.absent_port);
         log_limited(LOG_UNIMP, "port %#x: %s of %u: %s\n", port, out ? "write" : "read", size,
                     strerror(-err));
     }
@@ -87,11 +87,11 @@ static enum kvm_outcome mmio(struct kvm_cpu *k)
         value = err ? UINT64_MAX : value;
         memcpy(run->mmio.data, &value, sizeof(run->mmio.data));
     }
-    k->count.mmio++;
+    kvm_count(&k->count.mmio);
     if (err == -EACCES) {
-        k->count.refused++;
+        kvm_count(&k->count.refused);
     } else if (err) {
-        k->count.absent++;
+        kvm_count(&k->count.absent);
         log_limited(LOG_UNIMP, "memory %#llx: %s of %u: %s\n", (unsigned long long)gpa.value,
                     run->mmio.is_write ? "write" : "read", size, strerror(-err));
     }
@@ -154,7 +154,7 @@ static enum kvm_outcome go_on(struct kvm_cpu *k)
 
 static enum kvm_outcome interrupted(struct kvm_cpu *k)
 {
-    k->count.interrupted++;
+    kvm_count(&k->count.interrupted);
     return KVM_LEAVE;
 }
 
@@ -313,7 +313,7 @@ enum kvm_outcome kvm_handle_exit(struct kvm_cpu *k)
     enum kvm_outcome outcome = KVM_UNHANDLED;
     char text[80];
 
-    k->exits[reason < KVM_EXITS ? reason : KVM_EXITS - 1]++;
+    kvm_count(&k->exits[reason < KVM_EXITS ? reason : KVM_EXITS - 1]);
     if (reason < KVM_EXITS && exits[reason].handle) {
         outcome = exits[reason].handle(k);
     } else {

@@ -82,7 +82,7 @@ struct kvm_cpu {
     void *arch;                 /* of x86.c */
     bool answered; /* an access of the guest, which the kernel finishes at the next KVM_RUN;
                       registers are fetched after that */
-    /* its thread's; read by others when it stands */
+    /* counted by its thread with kvm_count(), read by any with kvm_counted() */
     uint64_t exits[KVM_EXITS]; /* by reason; the last is for all that are beyond */
     struct kvm_counters {
 #define KVM_COUNTERS(X)                                              \
@@ -104,6 +104,16 @@ struct kvm_cpu {
 static inline struct kvm_cpu *kvm_cpu(struct cpu *cpu)
 {
     return cpu->accel;
+}
+
+static inline void kvm_count(uint64_t *counter)
+{
+    __atomic_store_n(counter, *counter + 1, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t kvm_counted(const uint64_t *counter)
+{
+    return __atomic_load_n(counter, __ATOMIC_RELAXED);
 }
 
 /* ioctl() that is repeated after EINTR; the result, or -errno. `arg` is a pointer or a number. */

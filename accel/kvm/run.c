@@ -105,7 +105,7 @@ static void enter_kernel(struct kvm_cpu *k)
             return;
         }
         leave_kernel(k);
-        k->count.stopped++;
+        kvm_count(&k->count.stopped);
         pthread_mutex_lock(&others.lock);
         while (atomic_load(&others.stopped)) {
             pthread_cond_wait(&others.changed, &others.lock);
@@ -172,7 +172,7 @@ int kvm_registers_fetch(struct cpu *cpu)
     if (!k->fetched && !k->changed) {
         err = kvm_arch_fetch(k);
         k->fetched = !err;
-        k->count.fetched++;
+        kvm_count(&k->count.fetched);
     }
     return err;
 }
@@ -189,7 +189,7 @@ static int store_registers(struct kvm_cpu *k)
 
     if (!err) {
         k->changed = false;
-        k->count.stored++;
+        kvm_count(&k->count.stored);
     }
     return err;
 }
@@ -210,7 +210,7 @@ static enum kvm_outcome handle_error(struct kvm_cpu *k, int err)
 {
     switch (err) {
     case EINTR:
-        k->count.interrupted++;
+        kvm_count(&k->count.interrupted);
         return KVM_LEAVE;
     case EAGAIN: /* an application processor was woken before its start, and the like */
         return KVM_GO_ON;
@@ -239,6 +239,8 @@ static enum kvm_outcome run_once(struct kvm_cpu *k)
     }
     k->fetched = k->answered = false;
     enter_kernel(k);
+    /* The kernel leaves the last reason there when it returns for a kick. */
+    k->run->exit_reason = KVM_EXIT_INTR;
     err = ioctl(k->fd, KVM_RUN, NULL) < 0 ? errno : 0;
     leave_kernel(k);
     kvm_arch_after_run(k);

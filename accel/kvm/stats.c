@@ -22,11 +22,11 @@ static void print_own(void)
     uint64_t exits[KVM_EXITS] = {0};
 
     for (const struct kvm_cpu *k = kvm.first; k; k = k->next) {
-#define X(name, help) sum.name += k->count.name;
+#define X(name, help) sum.name += kvm_counted(&k->count.name);
         KVM_COUNTERS(X)
 #undef X
         for (unsigned n = 0; n < KVM_EXITS; n++) {
-            exits[n] += k->exits[n];
+            exits[n] += kvm_counted(&k->exits[n]);
         }
     }
     for (uint32_t n = 0; n < KVM_EXITS; n++) {
@@ -41,7 +41,7 @@ static void print_own(void)
     KVM_COUNTERS(X)
 #undef X
     log_printf("%-24s %llu  coalesced writes delivered\n", "coalesced",
-               (unsigned long long)kvm.coalesced_count);
+               (unsigned long long)kvm_counted(&kvm.coalesced_count));
 }
 
 /* ---- the kernel's ---------------------------------------------------------------------------- */

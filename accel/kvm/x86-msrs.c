@@ -72,7 +72,7 @@ int kvm_x86_init_msrs(void)
 
 static void refuse(struct kvm_cpu *k, enum x86_msr msr, const char *what, uint64_t value)
 {
-    static bool told[X86_MSR_COUNT]; /* by whatever vCPU; twice at worst */
+    static _Atomic bool told[X86_MSR_COUNT]; /* by whatever vCPU; twice at worst */
 
     x86_cpu(k->cpu)->msr_absent[msr] = true;
     if (!told[msr]) {

@@ -213,8 +213,11 @@ static bool run(struct cpu *cpu)
     enum outcome outcome = GO_ON;
 
     cpu->normal_stack_limit = tcg_stack_limit(__builtin_frame_address(0));
+    /* Of whoever has asked for something since the thread looked: it has to look again. */
+    if (tcg_take_kick(cpu)) {
+        return false;
+    }
     cpu->ops->load_fpu(cpu);
-    tcg_take_kick(cpu);
     if (atomic_exchange(&s->flush_all, false)) {
         tcg_tlb_flush_everything(cpu);
     }
