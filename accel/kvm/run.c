@@ -243,6 +243,9 @@ static enum kvm_outcome run_once(struct kvm_cpu *k)
     k->run->exit_reason = KVM_EXIT_INTR;
     err = ioctl(k->fd, KVM_RUN, NULL) < 0 ? errno : 0;
     leave_kernel(k);
+    if (err == EINTR) {
+        k->run->exit_reason = KVM_EXIT_INTR; /* immediate_exit leaves the one before */
+    }
     kvm_arch_after_run(k);
     return err ? handle_error(k, err) : kvm_handle_exit(k);
 }
