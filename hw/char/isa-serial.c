@@ -70,6 +70,7 @@ static int serial_realize(struct hw_device *device, char *error, size_t error_si
         return err;
     }
     s->uart.clock = bus->clock;
+    s->uart.narrow = true;
     err = serial16550_type.realize(device, error, error_size);
     if (err) {
         return err;

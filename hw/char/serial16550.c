@@ -426,6 +426,10 @@ static int serial_write(void *opaque, uint64_t offset, unsigned size, uint64_t v
 static const struct mem_ops serial_ops = {
     .read = serial_read, .write = serial_write, .min_size = 1, .max_size = 8};
 
+/* The bus has eight bits: a wider access is one of each register. */
+static const struct mem_ops narrow_ops = {
+    .read = serial_read, .write = serial_write, .max_size = 1, .split = true, .unaligned = true};
+
 /* ---- life ------------------------------------------------------------------------------------ */
 
 static const struct chardev_handlers handlers = {
@@ -448,8 +452,8 @@ static int serial_realize(struct hw_device *device, char *error, size_t error_si
         s->clock->ops->timer_destroy(s->timeout_timer);
         return err;
     }
-    mem_region_init_mmio(&s->mmio, "serial", UINT64_C(8) << s->regshift, &serial_ops, s,
-                         &device->owner);
+    mem_region_init_mmio(&s->mmio, "serial", UINT64_C(8) << s->regshift,
+                         s->narrow ? &narrow_ops : &serial_ops, s, &device->owner);
     return 0;
 }
 

@@ -30,6 +30,7 @@ struct serial16550 {
     /* set by the machine before realize; chr may be NULL */
     struct chardev *chr;
     struct cpu_clock_source *clock;
+    bool narrow; /* on a bus of eight bits, as ISA's ports; regshift is 0 */
     /* for the machine; valid once realized */
     struct mem_region mmio; /* 8 << regshift bytes */
     struct hw_irq out;

@@ -1,4 +1,4 @@
-/* The port that ends the emulator. It reads as all ones. */
+/* The port that ends the emulator. It reads as zero. */
 #include "hw/misc/isa-debug-exit.h"
 #include "hw/core/runstate.h"
 #include "hw/isa/isa.h"
@@ -6,7 +6,7 @@
 static int exit_read(void *opaque, uint64_t offset, unsigned size, uint64_t *value,
                      struct mem_attrs attrs)
 {
-    *value = UINT64_MAX;
+    *value = 0;
     return 0;
 }
 
