@@ -32,8 +32,8 @@ enum accel_event {
     ACCEL_EVENT_RESET,          /* it has shut down (x86: triple fault), or asks for it */
     ACCEL_EVENT_POWER_OFF,      /* asked for through the accelerator */
     ACCEL_EVENT_CRASH,          /* the guest says that it has crashed */
-    ACCEL_EVENT_DEBUG,          /* a breakpoint, a single step, or a watchpoint: its address is in
-                                   cpu->exit_arg then, else 0 */
+    ACCEL_EVENT_DEBUG,          /* a breakpoint, a watchpoint, or a single step (cpu_service_ops.
+                                   debug_stop) */
     ACCEL_EVENT_INTERNAL_ERROR, /* the accelerator cannot go on with it */
 };
 

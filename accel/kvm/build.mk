@@ -17,4 +17,5 @@ src-kvm += accel/kvm/x86-regs.c
 src-kvm += accel/kvm/x86-msrs.c
 src-kvm += accel/kvm/x86-run.c
 src-kvm += accel/kvm/x86-debug.c
+src-kvm += accel/kvm/x86-debug-run.c
 src-kvm += accel/kvm/x86-dump.c

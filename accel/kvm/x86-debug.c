@@ -11,6 +11,8 @@
  * guest-physical address, since the guest's mappings change. A byte that is no longer int3 when the
  * breakpoint is removed was overwritten by the guest, and stays.
  *
+ * x86-debug-run.c has what happens when one is hit.
+ *
  * While one instruction is stepped, interrupts are held back where the kernel can do it: else each
  * step of a busy guest would lead into a handler.
  */
@@ -26,9 +28,6 @@
 enum { INT3 = 0xcc };
 
 enum { DR7_EXECUTE = 0, DR7_WRITE = 1, DR7_ACCESS = 3 };
-
-/* DR6 (SDM volume 3, 18.2.3) */
-enum { DR6_REGISTERS = 15, DR6_STEP = 1 << 14 };
 
 /* Bytes that int3 hides, and how many breakpoints want it. By whoever debugs; vCPUs stand. */
 static struct patch {
@@ -50,7 +49,13 @@ static uint32_t length_code(unsigned size)
     return size == 8 ? 2 : size - 1; /* 1, 2, 4 bytes: 0, 1, 3 */
 }
 
-static int update(struct kvm_cpu *k)
+/* Does this register hold the breakpoint that is being passed? */
+static bool is_passed(const struct kvm_x86_debug *d, unsigned n)
+{
+    return d->passing && d->reg[n].type == DR7_EXECUTE && d->reg[n].address == d->pass;
+}
+
+int kvm_x86_update_debug(struct kvm_cpu *k)
 {
     const struct kvm_x86_debug *d = debug_of(k);
     struct kvm_guest_debug g = {0};
@@ -59,7 +64,7 @@ static int update(struct kvm_cpu *k)
     int err;
 
     for (unsigned n = 0; n < KVM_X86_DEBUG_REGISTERS; n++) {
-        if (d->reg[n].size) {
+        if (d->reg[n].size && !is_passed(d, n)) {
             g.arch.debugreg[n] = d->reg[n].address;
             dr7 |= UINT64_C(2) << 2 * n | (uint64_t)d->reg[n].type << (16 + 4 * n) |
                    (uint64_t)length_code(d->reg[n].size) << (18 + 4 * n);
@@ -73,7 +78,7 @@ static int update(struct kvm_cpu *k)
     if (patches) {
         g.control |= KVM_GUESTDBG_USE_SW_BP;
     }
-    if (d->stepping) {
+    if (d->stepping || d->passing) {
         g.control |= KVM_GUESTDBG_SINGLESTEP;
         if (kvm_check_extension(KVM_CAP_SET_GUEST_DEBUG2) & KVM_GUESTDBG_BLOCKIRQ) {
             g.control |= KVM_GUESTDBG_BLOCKIRQ;
@@ -86,7 +91,7 @@ static int update(struct kvm_cpu *k)
 
 int kvm_x86_init_debug(struct kvm_cpu *k)
 {
-    return patches ? update(k) : 0;
+    return patches ? kvm_x86_update_debug(k) : 0;
 }
 
 /* The first int3 in memory, or the end of the last, concerns every vCPU. */
@@ -95,7 +100,7 @@ static int update_all(void)
     int result = 0;
 
     for (struct kvm_cpu *k = kvm.first; k; k = k->next) {
-        int err = update(k);
+        int err = kvm_x86_update_debug(k);
 
         result = err < 0 ? err : result;
     }
@@ -159,6 +164,28 @@ static void remove_patch(struct mem_gpa gpa)
     }
 }
 
+bool kvm_x86_has_patch(struct mem_gpa gpa)
+{
+    return *find_patch(gpa);
+}
+
+void kvm_x86_lift_patch(struct mem_gpa gpa, bool lift)
+{
+    const uint8_t int3 = INT3;
+    struct patch *p = *find_patch(gpa);
+
+    if (!p) {
+        return;
+    }
+    if (lift) {
+        (void)mem_access_write_rom(kvm.memory, gpa, &p->original, 1);
+    } else if (mem_access_read(kvm.memory, gpa, &p->original, 1, (struct mem_attrs){.debug = 1}) ==
+               0) {
+        /* the guest may have written there meanwhile */
+        (void)mem_access_write_rom(kvm.memory, gpa, &int3, 1);
+    }
+}
+
 /* ---- breakpoints ----------------------------------------------------------------------------- */
 
 static int free_register(const struct kvm_x86_debug *d)
@@ -172,11 +199,13 @@ static int free_register(const struct kvm_x86_debug *d)
 }
 
 static void set_register(struct kvm_x86_debug *d, int n, uint64_t address, unsigned size,
-                         unsigned type)
+                         unsigned access)
 {
     d->reg[n].address = address;
     d->reg[n].size = (uint8_t)size;
-    d->reg[n].type = (uint8_t)type;
+    d->reg[n].access = (uint8_t)access;
+    /* Registers watch for writes, or for any access: there is none for reads alone. */
+    d->reg[n].type = access & CPU_WATCH_READ ? DR7_ACCESS : access ? DR7_WRITE : DR7_EXECUTE;
 }
 
 static struct kvm_x86_breakpoint *find_breakpoint(const struct kvm_x86_debug *d, uint64_t address)
@@ -224,8 +253,8 @@ static int insert_breakpoint(struct kvm_cpu *k, uint64_t address)
     }
     d->breakpoint = more;
     if (b.reg >= 0) {
-        set_register(d, b.reg, address, 1, DR7_EXECUTE);
-        err = update(k);
+        set_register(d, b.reg, address, 1, 0);
+        err = kvm_x86_update_debug(k);
         if (err) {
             d->reg[b.reg].size = 0;
         }
@@ -251,7 +280,7 @@ static int remove_breakpoint(struct kvm_cpu *k, uint64_t address)
     *b = d->breakpoint[--d->count];
     if (old.reg >= 0) {
         d->reg[old.reg].size = 0;
-        return update(k);
+        return kvm_x86_update_debug(k);
     }
     remove_patch(old.gpa);
     return 0;
@@ -259,6 +288,12 @@ static int remove_breakpoint(struct kvm_cpu *k, uint64_t address)
 
 int kvm_arch_breakpoint(struct kvm_cpu *k, uint64_t address, bool insert)
 {
+    struct kvm_x86_debug *d = debug_of(k);
+
+    if (d->passing) { /* it has not come to that; the next run begins again */
+        kvm_x86_end_pass(k);
+        d->noticed = true;
+    }
     return insert ? insert_breakpoint(k, address) : remove_breakpoint(k, address);
 }
 
@@ -293,24 +328,24 @@ static int clear_register(struct kvm_cpu *k)
 }
 
 static int find_watchpoint(const struct kvm_x86_debug *d, uint64_t address, unsigned size,
-                           unsigned type)
+                           unsigned access)
 {
     for (int n = 0; n < KVM_X86_DEBUG_REGISTERS; n++) {
-        if (d->reg[n].size == size && d->reg[n].address == address && d->reg[n].type == type) {
+        if (d->reg[n].size == size && d->reg[n].address == address && d->reg[n].access == access) {
             return n;
         }
     }
     return -1;
 }
 
-static int remove_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size, unsigned type)
+static int remove_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size, unsigned access)
 {
     struct kvm_x86_debug *d = debug_of(k);
     int err = 0;
 
     for (uint64_t at = address; at - address < size;) {
         unsigned piece = piece_of(at, size - (at - address));
-        int n = find_watchpoint(d, at, piece, type);
+        int n = find_watchpoint(d, at, piece, access);
 
         if (n < 0) {
             err = -ENOENT;
@@ -319,10 +354,10 @@ static int remove_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size,
         }
         at += piece;
     }
-    return update(k) ? -EIO : err;
+    return kvm_x86_update_debug(k) ? -EIO : err;
 }
 
-static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size, unsigned type)
+static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size, unsigned access)
 {
     struct kvm_x86_debug *d = debug_of(k);
     bool fresh[KVM_X86_DEBUG_REGISTERS] = {false};
@@ -331,18 +366,18 @@ static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size,
     for (uint64_t at = address; at - address < size;) {
         unsigned piece = piece_of(at, size - (at - address));
 
-        if (find_watchpoint(d, at, piece, type) < 0) {
+        if (find_watchpoint(d, at, piece, access) < 0) {
             int n = clear_register(k);
 
             if (n < 0) {
                 break;
             }
-            set_register(d, n, at, piece, type);
+            set_register(d, n, at, piece, access);
             fresh[n] = true;
         }
         at += piece;
         if (at - address >= size) {
-            return update(k);
+            return kvm_x86_update_debug(k);
         }
     }
     /* Breakpoints that have moved by now may stay where they are. */
@@ -351,27 +386,28 @@ static int insert_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size,
             d->reg[n].size = 0;
         }
     }
-    err = update(k);
+    err = kvm_x86_update_debug(k);
     return err ? err : -ENOSPC;
 }
 
 int kvm_arch_watchpoint(struct kvm_cpu *k, uint64_t address, uint64_t size, unsigned access,
                         bool insert)
 {
-    /* Registers watch for writes, or for any access: there is none for reads alone. */
-    unsigned type = access & 1 ? DR7_ACCESS : DR7_WRITE;
-
-    if (size == 0 || size > (uint64_t)8 * KVM_X86_DEBUG_REGISTERS) {
+    if (size == 0 || address + size - 1 < address || access == 0 ||
+        access > (CPU_WATCH_READ | CPU_WATCH_WRITE)) {
+        return -EINVAL;
+    }
+    if (size > (uint64_t)8 * KVM_X86_DEBUG_REGISTERS) {
         return insert ? -ENOSPC : -ENOENT;
     }
-    return insert ? insert_watchpoint(k, address, size, type)
-                  : remove_watchpoint(k, address, size, type);
+    return insert ? insert_watchpoint(k, address, size, access)
+                  : remove_watchpoint(k, address, size, access);
 }
 
 int kvm_arch_single_step(struct kvm_cpu *k, bool on)
 {
     debug_of(k)->stepping = on;
-    return update(k);
+    return kvm_x86_update_debug(k);
 }
 
 void kvm_x86_free_debug(struct kvm_cpu *k)
@@ -387,80 +423,4 @@ void kvm_x86_free_debug(struct kvm_cpu *k)
     }
     free(d->breakpoint);
     d->breakpoint = NULL;
-}
-
-/* ---- exits ----------------------------------------------------------------------------------- */
-
-/* Gives the guest its own exception. */
-static enum kvm_outcome pass_on(struct kvm_cpu *k, const struct kvm_debug_exit_arch *debug)
-{
-    struct x86_cpu *cpu = x86_cpu(k->cpu);
-    struct x86_events *e = &cpu->events;
-
-    if (kvm_registers_fetch(k->cpu) < 0) {
-        return KVM_UNHANDLED;
-    }
-    e->exception = (uint8_t)debug->exception;
-    e->exception_has_error = false;
-    if (debug->exception == DB_VECTOR && kvm_x86.payload) {
-        e->exception_pending = true;
-        e->exception_has_payload = true;
-        e->exception_payload = debug->dr6;
-    } else {
-        e->exception_injected = true;
-        if (debug->exception == DB_VECTOR) {
-            cpu->dr[6] = debug->dr6;
-        }
-    }
-    kvm_registers_changed(k->cpu);
-    return KVM_GO_ON;
-}
-
-static bool is_int3_of_ours(struct kvm_cpu *k, uint64_t pc)
-{
-    struct x86_walk w;
-
-    return kvm_registers_fetch(k->cpu) == 0 && x86_walk(x86_cpu(k->cpu), pc, &w) == 0 &&
-           *find_patch(mem_gpa(w.gpa));
-}
-
-/* Ours (KVM_UNHANDLED: run.c tells the machine), or the guest's. */
-static enum kvm_outcome stop(struct kvm_cpu *k, enum cpu_stop_kind kind, uint64_t address,
-                             unsigned access)
-{
-    debug_of(k)->stop = (struct cpu_stop){.kind = kind, .address = address, .access = access};
-    return KVM_UNHANDLED;
-}
-
-enum kvm_outcome kvm_x86_handle_debug(struct kvm_cpu *k)
-{
-    const struct kvm_debug_exit_arch *debug = &k->run->debug.arch;
-    const struct kvm_x86_debug *d = debug_of(k);
-
-    if (debug->exception == BP_VECTOR) {
-        return is_int3_of_ours(k, debug->pc) ? stop(k, CPU_STOP_BREAKPOINT, debug->pc, 0)
-                                             : pass_on(k, debug);
-    }
-    for (unsigned n = 0; n < KVM_X86_DEBUG_REGISTERS; n++) {
-        uint64_t address = d->reg[n].address;
-
-        if (!(debug->dr6 >> n & 1) || !d->reg[n].size) {
-            continue;
-        }
-        return d->reg[n].type == DR7_EXECUTE ? stop(k, CPU_STOP_BREAKPOINT, address, 0)
-               : d->reg[n].type == DR7_WRITE
-                   ? stop(k, CPU_STOP_WATCHPOINT, address, CPU_WATCH_WRITE)
-                   : stop(k, CPU_STOP_WATCHPOINT, address, CPU_WATCH_READ | CPU_WATCH_WRITE);
-    }
-    return debug->dr6 & DR6_STEP && d->stepping ? stop(k, CPU_STOP_STEP, debug->pc, 0)
-                                                : pass_on(k, debug);
-}
-
-bool kvm_arch_debug_stop(struct kvm_cpu *k, struct cpu_stop *why)
-{
-    struct kvm_x86_debug *d = debug_of(k);
-
-    *why = d->stop;
-    d->stop.kind = CPU_STOP_NONE;
-    return why->kind != CPU_STOP_NONE;
 }

@@ -140,6 +140,10 @@ bool kvm_arch_before_run(struct kvm_cpu *k)
     struct x86_cpu *cpu = x86_cpu(k->cpu);
     uint64_t up = cpu_irq_levels(&cpu->wiring.lines);
 
+    if (__builtin_expect(kvm_x86_is_debugged(k), false) && !kvm_x86_debug_before_run(k)) {
+        __atomic_store_n(&k->run->immediate_exit, 1, __ATOMIC_SEQ_CST); /* to stand */
+        return true;
+    }
     if (__builtin_expect(up & ~LINE(INTR), 0)) {
         if (k->answered) {
             /* finish that first; the lines are looked at again */

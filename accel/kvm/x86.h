@@ -17,17 +17,23 @@ struct kvm_x86_breakpoint {
     struct mem_gpa gpa;
 };
 
-/* What debuggers want of a vCPU (x86-debug.c). */
+/* What debuggers want of a vCPU (x86-debug.c), and what came of it (x86-debug-run.c). */
 struct kvm_x86_debug {
     struct {
         uint64_t address;
-        uint8_t size; /* 0: free */
-        uint8_t type; /* DR7's R/W field */
+        uint8_t size;   /* 0: free */
+        uint8_t type;   /* DR7's R/W field */
+        uint8_t access; /* of a watchpoint: CPU_WATCH_* */
     } reg[KVM_X86_DEBUG_REGISTERS];
     struct kvm_x86_breakpoint *breakpoint;
     unsigned count;
     bool stepping;
     struct cpu_stop stop; /* why the vCPU has stopped last */
+    bool noticed;         /* somebody has asked about a breakpoint at `pass` */
+    bool passing;         /* the instruction at `pass` is executed without it; out of memory: */
+    bool lifted;
+    uint64_t pass;
+    struct mem_gpa lifted_at;
 };
 
 /* What the kernel is known to have of the registers, class by class. */
@@ -84,10 +90,27 @@ int kvm_x86_fetch_msrs(struct kvm_cpu *cpu);
 /* All that differ from what is known, the timer of the local APIC or all others. */
 int kvm_x86_store_msrs(struct kvm_cpu *cpu, bool timer);
 
-/* x86-debug.c: why the guest was left for debugging: a debugger's business (KVM_UNHANDLED: whoever
- * called tells the machine), or the guest's own exception, which it gets. */
-enum kvm_outcome kvm_x86_handle_debug(struct kvm_cpu *cpu);
+/* x86-debug.c */
 int kvm_x86_init_debug(struct kvm_cpu *cpu);
 void kvm_x86_free_debug(struct kvm_cpu *cpu);
+int kvm_x86_update_debug(struct kvm_cpu *cpu); /* KVM_SET_GUEST_DEBUG; 0 or -errno */
+/* Is there an int3 of ours at this address? Puts the byte behind it back for a while (lift). */
+bool kvm_x86_has_patch(struct mem_gpa gpa);
+void kvm_x86_lift_patch(struct mem_gpa gpa, bool lift);
+
+/* x86-debug-run.c */
+/* False: the vCPU is not to run, since what stopped it was not asked about. */
+bool kvm_x86_debug_before_run(struct kvm_cpu *cpu);
+void kvm_x86_end_pass(struct kvm_cpu *cpu); /* puts a breakpoint that is passed back */
+/* Why the guest was left for debugging: a debugger's business (KVM_UNHANDLED: whoever called tells
+ * the machine), or the guest's own exception, which it gets. */
+enum kvm_outcome kvm_x86_handle_debug(struct kvm_cpu *cpu);
+
+static inline bool kvm_x86_is_debugged(struct kvm_cpu *cpu)
+{
+    const struct kvm_x86_debug *d = &kvm_x86_cpu(cpu)->debug;
+
+    return d->stepping | d->noticed | d->passing | (d->stop.kind != CPU_STOP_NONE);
+}
 
 #endif

@@ -77,7 +77,8 @@ void x86_row_list(void (*line)(void *opaque, const char *text), void *opaque)
 
     for (const struct x86_model_row *r = rows; r < rows + BITS_ARRAY_SIZE(rows); r++) {
         snprintf(full, sizeof(full), "%s-v%u", x86_row_model(r)->name, r->number);
-        snprintf(text, sizeof(text), "  %-26s %s%s%s", r->name ? r->name : full, x86_row_brand(r),
+        snprintf(text, sizeof(text), "  %-26s %s%s%s", r->name ? r->name : full,
+                 *x86_row_brand(r) ? x86_row_brand(r) : "(without a brand string)",
                  r->other ? ", also " : "", r->other ? r->other : "");
         line(opaque, text);
     }

@@ -101,8 +101,8 @@ static void hits(struct x86_cpu *cpu, uint64_t pc, uint64_t watched, const char 
 {
     uint64_t got = run(cpu), address = told(cpu, CPU_STOP_WATCHPOINT);
 
-    if (!tap_ok(got == pc && bench.event == ACCEL_EVENT_DEBUG && address == watched,
-                "ring %u: %s", ring, what)) {
+    if (!tap_ok(got == pc && bench.event == ACCEL_EVENT_DEBUG && address == watched, "ring %u: %s",
+                ring, what)) {
         tap_note("exit %u at %#llx, %#llx watched", kvm_cpu(&cpu->common)->run->exit_reason,
                  (unsigned long long)cpu->rip, (unsigned long long)address);
     }
@@ -156,6 +156,35 @@ static void breakpoints(void)
            "what is removed is not there");
 }
 
+/* Going on where the vCPU has stopped. */
+static void passing(void)
+{
+    struct x86_cpu *cpu = vcpu();
+
+    if (!works[BREAK] || !works[STEP]) {
+        return;
+    }
+    service->breakpoint(&cpu->common, PC(at_store), true);
+    tap_ok(run(cpu) == PC(at_store), "ring %u: a breakpoint is hit", ring);
+    tap_ok(run(cpu) == PC(at_store), "ring %u: again, while nobody has asked about it", ring);
+    tap_eq(told(cpu, CPU_STOP_BREAKPOINT), PC(at_store), "it is asked about");
+    misses(cpu, "then it is passed");
+    tap_eq(bench_load(BENCH_DATA), 1, "its instruction was executed");
+    hits(cpu, PC(at_store), 0, "and it is hit the next time");
+    tap_ok(cpu->gpr[X86_RAX] == 2, "ring %u: which is another", ring);
+    cpu->rip = PC(at_store) - 8;
+    bench_changed(cpu);
+    hits(cpu, PC(at_store), 0, "one that the pc was taken away from is not passed");
+    service->single_step(&cpu->common, true);
+    hits(cpu, PC(at_load), 0, "a single step goes over it");
+    tap_ok(run(cpu) == PC(at_out) && run(cpu) == PC(at_out) &&
+               told(cpu, CPU_STOP_STEP) == PC(at_out),
+           "ring %u: a step that nobody has asked about is told again", ring);
+    service->single_step(&cpu->common, false);
+    service->breakpoint(&cpu->common, PC(at_store), false);
+    misses(cpu, "and all is over");
+}
+
 static void watchpoints(void)
 {
     struct x86_cpu *cpu = vcpu();
@@ -181,6 +210,10 @@ static void watchpoints(void)
            "another range is not there");
     tap_eq(service->watchpoint(&cpu->common, BENCH_DATA + 5, 9, 2, false), 0, "its pieces go");
     misses(cpu, "all of them");
+    tap_ok(service->watchpoint(&cpu->common, BENCH_DATA, 0, 2, true) == -EINVAL &&
+               service->watchpoint(&cpu->common, BENCH_DATA, 4, 0, true) == -EINVAL &&
+               service->watchpoint(&cpu->common, UINT64_MAX, 2, 2, true) == -EINVAL,
+           "a range or an access that there is not");
     tap_eq(service->watchpoint(&cpu->common, BENCH_DATA, 64, 2, true), -ENOSPC,
            "a range beyond all registers");
     tap_eq(service->watchpoint(&cpu->common, BENCH_DATA + 1, 31, 2, true), -ENOSPC,
@@ -311,6 +344,12 @@ static void decoding(void)
     tap_eq(told(cpu, CPU_STOP_BREAKPOINT), PC(at_out), "of a breakpoint");
     tap_eq(told(cpu, CPU_STOP_BREAKPOINT), 0, "which is told once");
     tap_eq(decode(cpu, 3, PC(at_store), 0), KVM_UNHANDLED, "int3 of the debugger's");
+    tap_eq(told(cpu, CPU_STOP_BREAKPOINT), PC(at_store), "is asked about");
+    cpu->rip = PC(at_store);
+    tap_ok(kvm_arch_before_run(kvm_cpu(&cpu->common)) && patched() == 0,
+           "and is out of memory while it is passed");
+    tap_eq(decode(cpu, 1, PC(at_load), 0xffff4ff0), KVM_GO_ON, "until its instruction is over");
+    tap_eq(patched(), 1, "then it is back");
     tap_eq(decode(cpu, 3, PC(at_own), 0), KVM_GO_ON, "int3 of the guest's");
     tap_ok(cpu->events.exception == 3 && cpu->events.exception_injected &&
                kvm_cpu(&cpu->common)->changed,
@@ -354,6 +393,7 @@ int main(void)
         }
         steps();
         breakpoints();
+        passing();
         watchpoints();
         no_more_room();
         own();
