@@ -26,7 +26,7 @@
  */
 static void complete_smp(struct machine_smp *smp)
 {
-    unsigned others;
+    uint64_t others; /* wider, for four factors may be more than 32 bits have */
 
     smp->dies += smp->dies == 0;
     smp->clusters += smp->clusters == 0;
@@ -43,15 +43,15 @@ static void complete_smp(struct machine_smp *smp)
     if (smp->cores == 0) {
         smp->sockets += smp->sockets == 0;
         smp->threads += smp->threads == 0;
-        others = smp->sockets * smp->dies * smp->clusters * smp->threads;
-        smp->cores = smp->max_cpus / others;
+        others = (uint64_t)smp->sockets * smp->dies * smp->clusters * smp->threads;
+        smp->cores = (unsigned)(smp->max_cpus / others);
     } else if (smp->sockets == 0) {
         smp->threads += smp->threads == 0;
-        others = smp->dies * smp->clusters * smp->cores * smp->threads;
-        smp->sockets = smp->max_cpus / others;
+        others = (uint64_t)smp->dies * smp->clusters * smp->cores * smp->threads;
+        smp->sockets = (unsigned)(smp->max_cpus / others);
     } else if (smp->threads == 0) {
-        others = smp->sockets * smp->dies * smp->clusters * smp->cores;
-        smp->threads = smp->max_cpus / others;
+        others = (uint64_t)smp->sockets * smp->dies * smp->clusters * smp->cores;
+        smp->threads = (unsigned)(smp->max_cpus / others);
     }
 }
 
