@@ -303,7 +303,7 @@ static int setup_cpu(const struct system_options *options, struct machine *machi
         .clock = machine->clock,
         .hart = machine->type->cpu_id ? machine->type->cpu_id(machine, index) : index,
     };
-    struct cpu *cpu = accel->cpu_create(ops, index);
+    struct cpu *cpu = accel->cpu_create(ops, index, wiring.hart);
     char why[256] = "";
     int err;
 
