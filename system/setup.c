@@ -355,7 +355,14 @@ int setup_cpus(const struct system_options *options, struct machine *machine,
                                          .lock = hw_lock_acquire,
                                          .unlock = hw_lock_release};
     const struct accel_system_ops *accel;
-    int err = accel_start(options, &config, &accel, error, error_size);
+    const char *chip = machine->kernel_irqchip;
+    int err = -EINVAL;
+
+    if (chip && strcmp(chip, "on") != 0 && strcmp(chip, "off") != 0 && strcmp(chip, "split") != 0) {
+        snprintf(error, error_size, "-M kernel-irqchip=%s: expected on, split or off", chip);
+        return err;
+    }
+    err = accel_start(options, &config, &accel, error, error_size);
 
     machine->cpus = calloc(machine->smp.cpus, sizeof(struct cpu *));
     if (!err && !machine->cpus) {
