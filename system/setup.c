@@ -26,7 +26,7 @@
  */
 static void complete_smp(struct machine_smp *smp)
 {
-    unsigned others;
+    uint64_t others; /* wider, for four factors may be more than 32 bits have */
 
     smp->dies += smp->dies == 0;
     smp->clusters += smp->clusters == 0;
@@ -43,15 +43,15 @@ static void complete_smp(struct machine_smp *smp)
     if (smp->cores == 0) {
         smp->sockets += smp->sockets == 0;
         smp->threads += smp->threads == 0;
-        others = smp->sockets * smp->dies * smp->clusters * smp->threads;
-        smp->cores = smp->max_cpus / others;
+        others = (uint64_t)smp->sockets * smp->dies * smp->clusters * smp->threads;
+        smp->cores = (unsigned)(smp->max_cpus / others);
     } else if (smp->sockets == 0) {
         smp->threads += smp->threads == 0;
-        others = smp->dies * smp->clusters * smp->cores * smp->threads;
-        smp->sockets = smp->max_cpus / others;
+        others = (uint64_t)smp->dies * smp->clusters * smp->cores * smp->threads;
+        smp->sockets = (unsigned)(smp->max_cpus / others);
     } else if (smp->threads == 0) {
-        others = smp->sockets * smp->dies * smp->clusters * smp->cores;
-        smp->threads = smp->max_cpus / others;
+        others = (uint64_t)smp->sockets * smp->dies * smp->clusters * smp->cores;
+        smp->threads = (unsigned)(smp->max_cpus / others);
     }
 }
 
@@ -303,7 +303,7 @@ static int setup_cpu(const struct system_options *options, struct machine *machi
         .clock = machine->clock,
         .hart = machine->type->cpu_id ? machine->type->cpu_id(machine, index) : index,
     };
-    struct cpu *cpu = accel->cpu_create(ops, index);
+    struct cpu *cpu = accel->cpu_create(ops, index, wiring.hart);
     char why[256] = "";
     int err;
 
@@ -355,7 +355,14 @@ int setup_cpus(const struct system_options *options, struct machine *machine,
                                          .lock = hw_lock_acquire,
                                          .unlock = hw_lock_release};
     const struct accel_system_ops *accel;
-    int err = accel_start(options, &config, &accel, error, error_size);
+    const char *chip = machine->kernel_irqchip;
+    int err = -EINVAL;
+
+    if (chip && strcmp(chip, "on") != 0 && strcmp(chip, "off") != 0 && strcmp(chip, "split") != 0) {
+        snprintf(error, error_size, "-M kernel-irqchip=%s: expected on, split or off", chip);
+        return err;
+    }
+    err = accel_start(options, &config, &accel, error, error_size);
 
     machine->cpus = calloc(machine->smp.cpus, sizeof(struct cpu *));
     if (!err && !machine->cpus) {

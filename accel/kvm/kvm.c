@@ -217,11 +217,11 @@ static void free_cpu(struct kvm_cpu *k)
     free(k);
 }
 
-static int start_cpu(struct kvm_cpu *k, unsigned index)
+static int start_cpu(struct kvm_cpu *k, uint32_t id)
 {
     void *run;
 
-    k->fd = kvm_vm_ioctl(KVM_CREATE_VCPU, KVM_NUMBER(index));
+    k->fd = kvm_vm_ioctl(KVM_CREATE_VCPU, KVM_NUMBER(id));
     if (k->fd < 0) {
         return k->fd;
     }
@@ -233,7 +233,7 @@ static int start_cpu(struct kvm_cpu *k, unsigned index)
     return kvm_dirty_map_ring(k);
 }
 
-static struct cpu *cpu_create(const struct cpu_target_ops *ops, unsigned index)
+static struct cpu *cpu_create(const struct cpu_target_ops *ops, unsigned index, uint32_t id)
 {
     size_t size = (ops->state_size + 63) & ~(size_t)63;
     struct kvm_cpu *k = calloc(1, sizeof(*k));
@@ -249,7 +249,7 @@ static struct cpu *cpu_create(const struct cpu_target_ops *ops, unsigned index)
     cpu->ops = ops;
     cpu->accel = k;
     k->cpu = cpu;
-    err = start_cpu(k, index);
+    err = start_cpu(k, id);
     if (!err) {
         err = kvm_arch_init_cpu(k);
     }

@@ -440,7 +440,7 @@ static int init(const struct accel_system_config *config, char *error, size_t er
     return 0;
 }
 
-static struct cpu *create(const struct cpu_target_ops *ops, unsigned index)
+static struct cpu *create(const struct cpu_target_ops *ops, unsigned index, uint32_t id)
 {
     struct cpu *cpu = tcg_cpu_create(ops);
     struct tcg_cpu *self;

@@ -141,12 +141,14 @@ static int add_linux(struct x86_boot *boot, struct loader_file *file,
         {FW_CFG_SETUP_DATA, setup, image->setup_size},
     };
     uint32_t initrd, initrd_size;
-    int err = setup ? 0 : -ENOMEM;
+    int err;
 
-    if (err || image->setup_size > CMDLINE - REAL_MODE) {
-        snprintf(error, error_size, "-kernel %s: its setup code is too large", file->path);
+    if (!setup || image->setup_size > CMDLINE - REAL_MODE) {
+        snprintf(error, error_size, "-kernel %s: %s", file->path,
+                 setup ? "its setup code is too large" : "out of memory");
+        err = setup ? -EFBIG : -ENOMEM;
         free(setup);
-        return -EFBIG;
+        return err;
     }
     memcpy(setup, file->data, image->setup_size);
     err = add_append(boot, image->cmdline_max, error, error_size);

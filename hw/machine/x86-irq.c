@@ -126,7 +126,7 @@ static void take_eoi_unlocked(void *opaque, uint8_t vector)
 static int msi_read(void *opaque, uint64_t offset, unsigned size, uint64_t *value,
                     struct mem_attrs attrs)
 {
-    *value = 0;
+    *value = UINT64_MAX;
     return 0;
 }
 

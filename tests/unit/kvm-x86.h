@@ -204,7 +204,7 @@ static inline void bench_close(void)
 /* Another vCPU, after reset; the bootstrap processor whatever its number. */
 static inline struct x86_cpu *bench_cpu(const char *model)
 {
-    struct cpu *cpu = accel_system_kvm.cpu_create(&x86_64_target_ops, bench.cpus);
+    struct cpu *cpu = accel_system_kvm.cpu_create(&x86_64_target_ops, bench.cpus, bench.cpus);
     struct cpu_system wiring = {
         .service = accel_system_kvm.service, .memory = &bench.memory, .hart = bench.cpus};
     char error[256];

@@ -28,4 +28,7 @@ unit-syslibs-system-sandbox-use := $(SYSTEM_LIBS)
 ifneq ($(wildcard system/main-riscv64.c),)
 check-tests += tests/machine/run tests/system-options/run tests/system-options/manual
 endif
+ifneq ($(wildcard system/main-x86_64.c),)
+check-tests += tests/system-options/run-x86
+endif
 endif

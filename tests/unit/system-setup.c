@@ -47,6 +47,8 @@ static void test_smp(void)
     refused("3,sockets=2");
     refused("sockets=512,cores=512");
     refused("sockets=512,cores=512,threads=512,clusters=512");
+    refused("1,sockets=256,dies=256,clusters=256,threads=256");
+    refused("1,dies=256,clusters=256,cores=256,threads=256");
     refused("cpus=");
     refused("1,foo=2");
 }

@@ -164,7 +164,7 @@ static inline void harts_create(const char *options, const char *model)
             .service = service(), .memory = &harts_space, .clock = &harts_clock, .hart = n};
 
         set_word(RAM, 0x6f); /* jal zero, 0 */
-        harts[n] = accel_system_tcg.cpu_create(&riscv64_target_ops, n);
+        harts[n] = accel_system_tcg.cpu_create(&riscv64_target_ops, n, n);
         result = riscv64_target_ops.set_model(harts[n], model, error, sizeof(error));
         result = result ? result : riscv_system_ops.attach(harts[n], &wiring, error, sizeof(error));
         riscv_system_ops.reset(harts[n], RAM);
