@@ -193,7 +193,7 @@ static inline bool bench_create_cpu(unsigned n)
 {
     struct cpu_system wiring = {
         .service = accel_system_kvm.service, .memory = &bench.memory, .hart = n};
-    struct cpu *cpu = accel_system_kvm.cpu_create(&x86_64_target_ops, n);
+    struct cpu *cpu = accel_system_kvm.cpu_create(&x86_64_target_ops, n, n);
     char error[256];
 
     if (!cpu || x86_64_target_ops.set_model(cpu, "host", error, sizeof(error)) ||

@@ -59,7 +59,7 @@ static bool make_cpu(unsigned n)
     };
     struct cpu_system wiring = {
         .service = accel_system_tcg.service, .memory = &memory, .clock = &clock_source, .hart = n};
-    struct cpu *cpu = accel_system_tcg.cpu_create(&riscv64_target_ops, n);
+    struct cpu *cpu = accel_system_tcg.cpu_create(&riscv64_target_ops, n, n);
     char error[256];
 
     if (!cpu || riscv64_target_ops.set_model(cpu, "rv64", error, sizeof(error)) ||
