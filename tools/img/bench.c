@@ -1,11 +1,12 @@
 /*
  * bench: how fast requests to an image are.
  *
- * As many threads as requests shall be under way each take the number of the next request, whose
- * offset follows from it.
+ * They take the way of a disk's requests in a machine: block_submit() on a loop, with as many under
+ * way as is asked for; each that is done makes room for the next. Offsets advance by the step,
+ * modulo the last place that a request has, as in qemu-img: with a large step they come to lie all
+ * over the image.
  */
 #include <inttypes.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #include "tools/img/img.h"
 
 enum { MAX_DEPTH = 1024, MAX_SIZE = 1 << 30 };
+
+struct bench;
 
 struct values {
     struct img_source source;
@@ -43,13 +46,23 @@ static const struct img_option options[] = {
     {0},
 };
 
+struct request {
+    struct block_request io;
+    struct bench *bench;
+    struct iovec iov;
+    struct request *next; /* of those that are not under way */
+};
+
 struct bench {
     struct block_node *node;
+    struct loop *loop;
     uint64_t count, depth, flush, offset, pattern, size, step;
     bool write, drain;
-    uint64_t next;            /* atomic */
-    int err;                  /* atomic */
-    pthread_rwlock_t drained; /* a flush waits for the requests before it, if that is wanted */
+    uint64_t started, unflushed; /* requests, and those after the last flush */
+    unsigned under_way, flushing;
+    int err;
+    struct request *spare, *spare_flush;
+    struct timespec began, ended;
 };
 
 static int number(const char *text, const char *option, uint64_t low, uint64_t high,
@@ -65,80 +78,127 @@ static int number(const char *text, const char *option, uint64_t low, uint64_t h
     return 0;
 }
 
-static int flush(struct bench *b)
+static struct request *request_of(struct block_request *io)
 {
-    int err;
-
-    if (b->drain) {
-        pthread_rwlock_wrlock(&b->drained);
-    }
-    err = block_flush(b->node);
-    if (b->drain) {
-        pthread_rwlock_unlock(&b->drained);
-    }
-    return err;
+    return (struct request *)((char *)io - offsetof(struct request, io));
 }
 
-static int request(struct bench *b, uint64_t index, uint8_t *buffer)
+static void submit(struct request *r, struct request **spare)
+{
+    *spare = r->next;
+    block_submit(r->bench->node, &r->io);
+}
+
+static void go_on(struct bench *b);
+
+static void request_done(struct block_request *io)
+{
+    struct request *r = request_of(io);
+    struct bench *b = r->bench;
+
+    b->err = b->err ? b->err : io->result;
+    b->under_way--;
+    r->next = b->spare;
+    b->spare = r;
+    go_on(b);
+}
+
+static void flush_done(struct block_request *io)
+{
+    struct request *r = request_of(io);
+    struct bench *b = r->bench;
+
+    b->err = b->err ? b->err : io->result;
+    b->flushing--;
+    r->next = b->spare_flush;
+    b->spare_flush = r;
+    go_on(b);
+}
+
+/* Starts what may be started now. */
+static void go_on(struct bench *b)
 {
     uint64_t room = block_size(b->node) - b->size;
-    uint64_t at = b->offset + index * b->step;
-    int err;
 
-    /* starts over at the beginning when the end is reached */
-    at = room ? at % (room + 1) : 0;
-    pthread_rwlock_rdlock(&b->drained);
-    err = b->write ? block_pwrite(b->node, at, buffer, (size_t)b->size, 0)
-                   : block_pread(b->node, at, buffer, (size_t)b->size);
-    pthread_rwlock_unlock(&b->drained);
-    return !err && b->flush && index % b->flush == b->flush - 1 ? flush(b) : err;
+    while (!b->err && !(b->drain && b->flushing)) {
+        if (b->flush && b->unflushed == b->flush) {
+            /* between requests, or next to them */
+            if (!b->spare_flush || (b->drain && b->under_way)) {
+                return;
+            }
+            b->unflushed = 0;
+            b->flushing++;
+            submit(b->spare_flush, &b->spare_flush);
+        } else if (b->started < b->count && b->spare) {
+            b->spare->io.offset = b->offset;
+            b->offset += b->step;
+            if (b->offset > room) {
+                b->offset = room ? b->offset % room : 0;
+            }
+            b->started++;
+            b->unflushed++;
+            b->under_way++;
+            submit(b->spare, &b->spare);
+        } else {
+            return;
+        }
+    }
 }
 
-static void *work(void *opaque)
+/* `n` requests like `model`, linked; NULL when out of memory. */
+static struct request *make_requests(uint64_t n, const struct request *model)
 {
-    struct bench *b = opaque;
-    uint8_t *buffer;
-    uint64_t index;
-    int err = 0;
+    struct request *all = calloc(n, sizeof(*all));
 
-    if (posix_memalign((void **)&buffer, 4096, (size_t)b->size)) {
-        err = -ENOMEM;
-    } else {
-        memset(buffer, (int)b->pattern, (size_t)b->size);
-        while (!err && !__atomic_load_n(&b->err, __ATOMIC_RELAXED) &&
-               (index = __atomic_fetch_add(&b->next, 1, __ATOMIC_RELAXED)) < b->count) {
-            err = request(b, index, buffer);
-        }
-        free(buffer);
+    for (uint64_t i = 0; all && i < n; i++) {
+        all[i].bench = model->bench;
+        all[i].io.kind = model->io.kind;
+        all[i].io.done = model->io.done;
+        all[i].io.loop = model->bench->loop;
+        all[i].next = i + 1 < n ? &all[i + 1] : NULL;
     }
-    if (err) {
-        __atomic_store_n(&b->err, err, __ATOMIC_RELAXED);
-    }
-    return NULL;
+    return all;
 }
 
 static int run_all(struct bench *b)
 {
-    pthread_t threads[MAX_DEPTH];
-    unsigned started = 0;
+    struct request io = {.bench = b,
+                         .io = {.kind = b->write ? BLOCK_WRITE : BLOCK_READ, .done = request_done}};
+    struct request flush = {.bench = b, .io = {.kind = BLOCK_FLUSH, .done = flush_done}};
+    struct request *requests = make_requests(b->depth, &io);
+    struct request *flushes = make_requests(b->depth, &flush);
+    void *buffer = NULL;
+    size_t bytes = b->depth * b->size;
 
-    pthread_rwlock_init(&b->drained, NULL);
-    for (; started < b->depth; started++) {
-        if (pthread_create(&threads[started], NULL, work, b)) {
-            b->err = started ? b->err : -EAGAIN;
-            break;
+    if (!requests || !flushes || posix_memalign(&buffer, 4096, bytes)) {
+        b->err = -ENOMEM;
+    } else {
+        memset(buffer, (int)b->pattern, bytes);
+        for (uint64_t i = 0; i < b->depth; i++) {
+            struct request *r = &requests[i];
+
+            r->iov = (struct iovec){(uint8_t *)buffer + i * b->size, (size_t)b->size};
+            r->io.iov = &r->iov;
+            r->io.iov_count = 1;
+            r->io.size = b->size;
         }
+        b->spare = requests;
+        b->spare_flush = flushes;
     }
-    for (unsigned i = 0; i < started; i++) {
-        pthread_join(threads[i], NULL);
+    clock_gettime(CLOCK_MONOTONIC, &b->began);
+    go_on(b);
+    while (b->under_way || b->flushing) {
+        loop_iterate(b->loop, true);
     }
-    pthread_rwlock_destroy(&b->drained);
+    clock_gettime(CLOCK_MONOTONIC, &b->ended);
+    free(buffer);
+    free(requests);
+    free(flushes);
     return b->err;
 }
 
 static int bench(struct bench *b, bool quiet)
 {
-    struct timespec from, to;
     int err;
 
     if (b->size > block_size(b->node)) {
@@ -154,15 +214,21 @@ static int bench(struct bench *b, bool quiet)
         }
         fflush(stdout);
     }
-    clock_gettime(CLOCK_MONOTONIC, &from);
+    b->loop = loop_create();
+    if (!b->loop) {
+        return img_fail("bench: the host gives no event loop");
+    }
     err = run_all(b);
-    clock_gettime(CLOCK_MONOTONIC, &to);
+    block_drain(b->node);
+    block_loop_gone(b->loop);
+    loop_destroy(b->loop);
     if (err) {
         return img_fail("Failed request: %s", strerror(-err));
     }
     if (!quiet) {
         printf("Run completed in %3.3f seconds.\n",
-               (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9);
+               (double)(b->ended.tv_sec - b->began.tv_sec) +
+                   (double)(b->ended.tv_nsec - b->began.tv_nsec) / 1e9);
     }
     return 0;
 }
