@@ -60,7 +60,8 @@ struct accel_system_ops {
     /* Once, before vCPUs are created. 0, or -errno with one line in error[]. */
     int (*init)(const struct accel_system_config *config, char *error, size_t error_size);
     /* A vCPU with its struct vcpu (accel/vcpu.h), powered on, thread not started; NULL when out of
-     * memory. `id` is cpu_system.hart, which need not be its index. The caller sets the model and attaches the wiring (cpu/system.h). */
+     * memory. `id` is cpu_system.hart, which need not be its index. The caller sets the model and
+     * attaches the wiring (cpu/system.h). */
     struct cpu *(*cpu_create)(const struct cpu_target_ops *ops, unsigned index, uint32_t id);
     /* vCPUs are stopped. */
     void (*cpu_destroy)(struct cpu *cpu);

@@ -334,8 +334,8 @@ static struct cpu *new_cpu(size_t state_size)
     struct cpu *cpu = aligned_alloc(64, (state_size + 63) & ~(size_t)63);
     struct tcg_cpu *self = calloc(1, sizeof(*self));
     /* zero pages until used; most threads touch little of it */
-    struct cpu_jump *jumps = mmap(NULL, tcg_jump_count() * sizeof(*jumps),
-                                  PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct cpu_jump *jumps = mmap(NULL, tcg_jump_count() * sizeof(*jumps), PROT_READ | PROT_WRITE,
+                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (!cpu || !self || jumps == MAP_FAILED) {
         free(cpu);

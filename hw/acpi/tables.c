@@ -56,6 +56,7 @@ static void add_command(struct acpi_tables *tables, struct acpi_command command)
 
 uint32_t acpi_table_begin(struct acpi_tables *tables, const char *signature, uint8_t revision)
 {
+    static const char creator[] = {'T', 'N', 'M', 'U'};
     uint32_t start = (uint32_t)tables->blob.size;
     uint8_t header[ACPI_HEADER_SIZE] = {0};
 
@@ -65,7 +66,7 @@ uint32_t acpi_table_begin(struct acpi_tables *tables, const char *signature, uin
     fill(header + 10, tables->oem_id, 6);
     fill(header + 16, tables->oem_table_id, 8);
     put(header + 24, 1, 4); /* OEM revision */
-    memcpy(header + 28, "TNMU", 4);
+    memcpy(header + 28, creator, sizeof(creator));
     put(header + 32, 1, 4); /* of what has made it */
     aml_bytes(&tables->blob, header, sizeof(header));
     return start;
@@ -97,6 +98,7 @@ void acpi_table_point(struct acpi_tables *tables, uint32_t offset, unsigned size
 
 int acpi_tables_finish(struct acpi_tables *tables)
 {
+    static const char signature[] = {'R', 'S', 'D', ' ', 'P', 'T', 'R', ' '};
     uint32_t xsdt = acpi_table_begin(tables, "XSDT", 1);
     uint8_t *rsdp = tables->rsdp;
 
@@ -106,7 +108,7 @@ int acpi_tables_finish(struct acpi_tables *tables)
     }
     acpi_table_end(tables, xsdt);
     memset(rsdp, 0, ACPI_RSDP_SIZE);
-    memcpy(rsdp, "RSD PTR ", 8);
+    memcpy(rsdp, signature, sizeof(signature));
     fill(rsdp + RSDP_OEM_ID, tables->oem_id, 6);
     rsdp[RSDP_REVISION] = 2;
     put(rsdp + RSDP_LENGTH, ACPI_RSDP_SIZE, 4);

@@ -331,11 +331,9 @@ const uint8_t *loader_elf_note(const struct loader_file *file, const char *owner
         return NULL;
     }
     for (unsigned n = 0; n < header.e_phnum && read_segment(file, &header, n, &segment); n++) {
-        const uint8_t *notes = segment.p_type == PT_NOTE
-                                   ? piece(file, segment.p_offset, segment.p_filesz)
-                                   : NULL;
-        const uint8_t *found =
-            notes ? find_note(notes, &segment, owner, type, size) : NULL;
+        const uint8_t *notes =
+            segment.p_type == PT_NOTE ? piece(file, segment.p_offset, segment.p_filesz) : NULL;
+        const uint8_t *found = notes ? find_note(notes, &segment, owner, type, size) : NULL;
 
         if (found) {
             return found;

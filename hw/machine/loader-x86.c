@@ -50,7 +50,8 @@ int loader_linux(const struct loader_file *file, struct loader_linux *image, cha
     *image = (struct loader_linux){.protocol = (uint16_t)get_le(bytes + LOADER_LINUX_VERSION, 2)};
     if (image->protocol < 0x202) {
         snprintf(error, error_size, "%s %s: has boot protocol %u.%02u, expected 2.02 or newer",
-                 file->what, file->path, image->protocol >> 8, image->protocol & 0xff);
+                 file->what, file->path, (unsigned)image->protocol >> 8,
+                 (unsigned)image->protocol & 0xff);
         return -EINVAL;
     }
     /* The byte at 0x201 is the displacement of a short jump over the header. */

@@ -96,7 +96,8 @@ int loader_add_elf(struct loader_blobs *blobs, const struct loader_file *file,
 /* The value of a symbol; false when there is none of that name (or no symbol table). */
 bool loader_elf_symbol(const struct loader_file *file, const char *name, uint64_t *value);
 
-/* e_machine of an ELF file, and its class, 32 or 64; false when it is none, or not little-endian. */
+/* e_machine of an ELF file, and its class, 32 or 64; false when it is none, or not little-endian.
+ */
 bool loader_elf_class(const struct loader_file *file, uint16_t *machine, unsigned *bits);
 
 /*

@@ -96,7 +96,7 @@ static int add_modules(struct x86_boot *boot, struct info *info, uint64_t next, 
     while (list && *list && !err) {
         list = take_text(list, text);
         if (count == MODULES_MAX) {
-            snprintf(error, error_size, "-initrd: there are more than %u modules", MODULES_MAX);
+            snprintf(error, error_size, "-initrd: there are more than %d modules", MODULES_MAX);
             err = -E2BIG;
             break;
         }

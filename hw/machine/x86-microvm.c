@@ -127,7 +127,7 @@ static int connect(struct microvm *vm, struct hw_irq *out, unsigned gsi, char *e
 
     if (gsi < ISA_IRQS) {
         err = isa_connect(vm->isa, gsi, out);
-    } else {
+    } else if (gsi < X86_GSIS) {
         hw_irq_connect(out, &vm->irq.gsi[gsi]);
     }
     if (err) {

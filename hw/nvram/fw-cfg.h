@@ -43,7 +43,7 @@ enum fw_cfg_key {
     FW_CFG_SETUP_DATA = 0x18,
     FW_CFG_FILE_DIR = 0x19,
     FW_CFG_FILE_FIRST = 0x20,
-    FW_CFG_ARCH_LOCAL = 0x8000, /* bit of keys that mean something else on each architecture */
+    FW_CFG_ARCH_LOCAL = 0x8000,    /* bit of keys that mean something else on each architecture */
     FW_CFG_IRQ0_OVERRIDE = 0x8002, /* x86: interrupt 0 is on pin 2 of the I/O APIC */
 };
 

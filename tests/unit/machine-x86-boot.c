@@ -102,7 +102,7 @@ static void make_linux(uint8_t *bytes)
     bytes[LOADER_LINUX_SETUP_SECTS] = 3;
     put(bytes, LOADER_LINUX_BOOT_FLAG, 0xaa55, 2);
     put(bytes, LOADER_LINUX_JUMP, 0x66eb, 2);
-    memcpy(bytes + LOADER_LINUX_MAGIC, "HdrS", 4);
+    memcpy(bytes + LOADER_LINUX_MAGIC, (const char[]){'H', 'd', 'r', 'S'}, 4);
     put(bytes, LOADER_LINUX_VERSION, 0x20f, 2);
     bytes[LOADER_LINUX_LOADFLAGS] = LOADER_LINUX_LOADED_HIGH;
     put(bytes, LOADER_LINUX_INITRD_MAX, 0x7fffffff, 4);
@@ -243,7 +243,7 @@ static size_t make_elf(uint8_t *bytes, bool wide, uint64_t entry, unsigned entry
         ((Elf32_Phdr *)(bytes + headers))[1] =
             (Elf32_Phdr){.p_type = PT_NOTE, .p_offset = 0x800, .p_filesz = 16 + entry_size};
     }
-    memcpy(bytes, "\177ELF", 4);
+    memcpy(bytes, (const char[]){'\177', 'E', 'L', 'F'}, 4);
     bytes[EI_CLASS] = wide ? ELFCLASS64 : ELFCLASS32;
     bytes[EI_DATA] = ELFDATA2LSB;
     bytes[EI_VERSION] = 1;

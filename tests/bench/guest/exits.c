@@ -188,6 +188,6 @@ static void trips(void)
 }
 
 const struct part parts[] = {
-    {"ring3", ring3}, {"port", port},   {"register", reg},
+    {"ring3", ring3},   {"port", port},   {"register", reg},
     {"notify", notify}, {"trips", trips}, {NULL, NULL},
 };

@@ -9,7 +9,7 @@
 static uint64_t ring3_table[RING3_WORDS];
 
 /* `rounds` rounds; the result depends on all of them. */
-static uint64_t ring3_work(uint64_t rounds)
+static inline uint64_t ring3_work(uint64_t rounds)
 {
     uint64_t x = 88172645463325252u, sum = 0;
 
