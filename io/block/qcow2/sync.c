@@ -383,7 +383,7 @@ int qcow2_write_header(struct qcow2 *q)
         return -ENOMEM;
     }
     pthread_mutex_lock(&q->header_lock);
-    err = qcow2_header_write(&q->header, image);
+    err = qcow2_header_write(&q->header, q->header_image, image);
     if (err == 0) {
         while (first < end && memcmp(image + first, q->header_image + first, 512) == 0) {
             first += 512;
