@@ -468,7 +468,10 @@ static int choose(struct qcow2 *q, uint64_t offset, uint64_t *size, struct qcow2
         int err;
 
         (void)qcow2_claim_wait(q, first, first, false);
-        err = q->broken ? -EIO : qcow2_extent_get(q, offset, *size, extent, &dropped);
+        err = qcow2_refusal(q);
+        if (err == 0) {
+            err = qcow2_extent_get(q, offset, *size, extent, &dropped);
+        }
         if (err != 0) {
             return err;
         }
@@ -544,6 +547,10 @@ int qcow2_write(struct block_node *node, uint64_t offset, const struct block_vec
     end = offset + vec->size;
     if (end > q->header.size) {
         return -ENOSPC;
+    }
+    err = qcow2_settle(q);
+    if (err != 0) {
+        return err;
     }
     if (flags & BLOCK_COMPRESSED) {
         err = qcow2_write_compressed(q, offset, vec);
@@ -659,10 +666,10 @@ bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64
 
     pthread_mutex_lock(&q->lock);
     if (kind == BLOCK_FLUSH) {
-        yes = q->writable && !q->external && nothing_dirty(q);
+        yes = q->writable && !q->external && !q->unsettled && nothing_dirty(q);
         *forward = (struct block_forward){.node = q->file};
-    } else if ((kind == BLOCK_READ || (kind == BLOCK_WRITE && q->writable && !q->broken)) && size &&
-               !q->header.crypt && offset + size <= q->header.size) {
+    } else if ((kind == BLOCK_READ || (kind == BLOCK_WRITE && q->writable && !qcow2_refusal(q))) &&
+               size && !q->header.crypt && offset + size <= q->header.size) {
         yes = forward_locked(q, kind == BLOCK_WRITE, offset, size, forward);
     }
     pthread_mutex_unlock(&q->lock);
