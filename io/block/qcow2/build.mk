@@ -25,5 +25,6 @@ src-io += io/block/qcow2/snapshot.c
 src-io += io/block/qcow2/sync.c
 src-io += io/block/qcow2/zero.c
 cflags-io/block/qcow2/compressed.c := $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
+cflags-io/block/qcow2/encrypt.c := $(JANSSON_CFLAGS)
 cflags-io/block/qcow2/info.c := $(JANSSON_CFLAGS)
 endif
