@@ -17,12 +17,13 @@ src-io += io/block/qcow2/info.c
 src-io += io/block/qcow2/io.c
 src-io += io/block/qcow2/open.c
 src-io += io/block/qcow2/overlap.c
+src-io += io/block/qcow2/pack.c
 src-io += io/block/qcow2/refcount.c
 src-io += io/block/qcow2/repair.c
 src-io += io/block/qcow2/resize.c
 src-io += io/block/qcow2/snapshot.c
 src-io += io/block/qcow2/sync.c
 src-io += io/block/qcow2/zero.c
-cflags-io/block/qcow2/compressed.c := $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
+cflags-io/block/qcow2/pack.c := $(ISAL_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
 cflags-io/block/qcow2/info.c := $(JANSSON_CFLAGS)
 endif
