@@ -316,8 +316,7 @@ int chardev_create(struct chardev **chr, struct loop *loop, const char *options,
         snprintf(kind, sizeof(kind), "%.*s", (int)length, options);
         options += length + (options[length] == ',');
     } else if (!strncmp(options, "backend=", 8)) {
-        snprintf(kind, sizeof(kind), "%.*s", (int)strcspn(options + 8, ","),
-                 options + 8);
+        snprintf(kind, sizeof(kind), "%.*s", (int)strcspn(options + 8, ","), options + 8);
     }
     const struct chardev_class *class = find_class(kind);
 

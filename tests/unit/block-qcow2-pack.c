@@ -32,11 +32,9 @@ static void fill(enum kind kind, size_t size)
     memset(plain, 0, size);
     for (size_t i = 0; kind != ZEROS && i < size;) {
         if (kind == WORDS) {
-            const char *word = words[next() % 6];
-            size_t n = strlen(word) < size - i ? strlen(word) : size - i;
-
-            memcpy(plain + i, word, n);
-            i += n;
+            for (const char *word = words[next() % 6]; *word && i < size; word++) {
+                plain[i++] = (uint8_t)*word;
+            }
         } else {
             plain[i] = kind == APART && i >= 5000 ? plain[i - 5000] : (uint8_t)next();
             i++;
