@@ -4,6 +4,7 @@
  * Writes that run while a flush does may be covered or not; they stand behind it, the worse case.
  */
 #include "io/block/record.h"
+#include "io/block/async.h"
 #include "io/block/drivers.h"
 
 #include <errno.h>
@@ -231,5 +232,6 @@ const struct block_driver block_record = {
     .zero = record_zero,
     .discard = record_discard,
     .flush = record_flush,
+    .submit = block_async_soon,
     .truncate = record_truncate,
 };

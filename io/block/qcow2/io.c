@@ -647,7 +647,9 @@ static bool forward_locked(struct qcow2 *q, bool write, uint64_t offset, uint64_
         }
     }
     qcow2_claim_add(q, claim, first, last, false);
-    *forward = (struct block_forward){.node = q->data, .offset = extent.host, .cookie = claim};
+    forward->node = q->data;
+    forward->offset = extent.host;
+    forward->cookie = claim;
     return true;
 }
 
@@ -660,7 +662,7 @@ bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64
     pthread_mutex_lock(&q->lock);
     if (kind == BLOCK_FLUSH) {
         yes = q->writable && !q->external && nothing_dirty(q);
-        *forward = (struct block_forward){.node = q->file};
+        forward->node = q->file;
     } else if ((kind == BLOCK_READ || (kind == BLOCK_WRITE && q->writable && !q->broken)) && size &&
                !q->header.crypt && offset + size <= q->header.size) {
         yes = forward_locked(q, kind == BLOCK_WRITE, offset, size, forward);
@@ -669,11 +671,11 @@ bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64
     return yes;
 }
 
-void qcow2_forward_done(struct block_node *node, const struct block_forward *forward,
-                        enum block_request_kind kind, int result)
+void qcow2_forward_done(struct block_node *node, void *cookie, enum block_request_kind kind,
+                        int result)
 {
     struct qcow2 *q = node->state;
-    struct qcow2_claim *claim = forward->cookie;
+    struct qcow2_claim *claim = cookie;
 
     (void)kind;
     (void)result;

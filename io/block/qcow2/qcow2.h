@@ -449,8 +449,8 @@ int qcow2_status(struct block_node *node, uint64_t offset, uint64_t size,
                  struct block_status *status);
 bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64_t offset,
                    uint64_t size, struct block_forward *forward);
-void qcow2_forward_done(struct block_node *node, const struct block_forward *forward,
-                        enum block_request_kind kind, int result);
+void qcow2_forward_done(struct block_node *node, void *cookie, enum block_request_kind kind,
+                        int result);
 /* At any guest offset, also that of a machine's state. */
 int qcow2_read_at(struct qcow2 *q, uint64_t offset, const struct block_vec *vec);
 int qcow2_write_at(struct qcow2 *q, uint64_t offset, const struct block_vec *vec);
