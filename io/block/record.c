@@ -20,6 +20,7 @@ struct record {
     pthread_mutex_t lock;
     struct record_entry *entry;
     size_t count, room;
+    size_t submitted; /* requests that came without a worker */
 };
 
 static const struct block_child_rule record_children[] = {
@@ -146,11 +147,38 @@ static int record_truncate(struct block_node *node, uint64_t size, bool exact,
     return err;
 }
 
+static bool record_submit(struct block_node *node, struct block_async *async)
+{
+    struct record *r = node->state;
+
+    pthread_mutex_lock(&r->lock);
+    r->submitted++;
+    pthread_mutex_unlock(&r->lock);
+    return block_async_soon(node, async);
+}
+
 /* ---- for tests ---- */
 
 size_t record_count(const struct block_node *node)
 {
-    return ((const struct record *)node->state)->count;
+    struct record *r = node->state;
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->count;
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+size_t record_submitted(const struct block_node *node)
+{
+    struct record *r = node->state;
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->submitted;
+    pthread_mutex_unlock(&r->lock);
+    return count;
 }
 
 const struct record_entry *record_get(const struct block_node *node, size_t index)
@@ -232,6 +260,6 @@ const struct block_driver block_record = {
     .zero = record_zero,
     .discard = record_discard,
     .flush = record_flush,
-    .submit = block_async_soon,
+    .submit = record_submit,
     .truncate = record_truncate,
 };

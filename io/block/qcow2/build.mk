@@ -12,6 +12,7 @@ src-io += io/block/qcow2/counts.c
 src-io += io/block/qcow2/create.c
 src-io += io/block/qcow2/driver.c
 src-io += io/block/qcow2/encrypt.c
+src-io += io/block/qcow2/forward.c
 src-io += io/block/qcow2/header.c
 src-io += io/block/qcow2/info.c
 src-io += io/block/qcow2/io.c

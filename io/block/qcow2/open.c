@@ -200,12 +200,7 @@ static void init_locks(struct qcow2 *q)
 
 static void destroy_locks(struct qcow2 *q)
 {
-    while (q->spare_claims) {
-        struct qcow2_claim *claim = q->spare_claims;
-
-        q->spare_claims = claim->next;
-        free(claim);
-    }
+    qcow2_forward_free(q);
     pthread_mutex_destroy(&q->alloc_lock);
     pthread_mutex_destroy(&q->lock);
     pthread_mutex_destroy(&q->header_lock);
