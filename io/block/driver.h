@@ -264,6 +264,10 @@ struct block_driver {
     /* New virtual size. `exact` false: may become larger (host devices). New bytes read as zero. */
     int (*truncate)(struct block_node *node, uint64_t size, bool exact,
                     enum block_preallocation preallocation, char *error, size_t error_size);
+    /* The node ends at `size` or farther, and where it ended before there is room on the host,
+     * which reads as zeros. Shortens nothing that is written meanwhile. -ENOTSUP: that is of no use
+     * here. */
+    int (*reserve)(struct block_node *node, uint64_t size);
     /* The size may have changed behind our back (host devices): asks the host. */
     int (*update_size)(struct block_node *node);
 
@@ -356,6 +360,8 @@ int block_discard(struct block_node *node, uint64_t offset, uint64_t size);
 int block_flush(struct block_node *node);
 int block_truncate(struct block_node *node, uint64_t size, bool exact,
                    enum block_preallocation preallocation, char *error, size_t error_size);
+/* As driver->reserve(). */
+int block_reserve(struct block_node *node, uint64_t size);
 
 /* Of the node; filters are looked through, and what a driver does not say is 0 or unknown. The
  * caller frees the names. */

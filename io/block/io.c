@@ -529,6 +529,20 @@ int block_truncate(struct block_node *node, uint64_t size, bool exact,
     return err;
 }
 
+int block_reserve(struct block_node *node, uint64_t size)
+{
+    int err = check_writable(node, 0, size);
+
+    if (!err) {
+        err = node->driver->reserve ? node->driver->reserve(node, size) : -ENOTSUP;
+    }
+    if (!err) {
+        block_grown_to(node, size);
+        count_change(node);
+    }
+    return err;
+}
+
 /* ---- status ---- */
 
 int block_status(struct block_node *node, uint64_t offset, uint64_t size,

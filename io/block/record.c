@@ -12,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SECTOR 512
@@ -157,6 +158,15 @@ static bool record_submit(struct block_node *node, struct block_async *async)
     return block_async_soon(node, async);
 }
 
+static int record_reserve(struct block_node *node, uint64_t size)
+{
+    int err = block_reserve(node->file->node, size);
+
+    return err ? err
+               : note(node->state,
+                      (struct record_entry){.resize = true, .grow = true, .size = size});
+}
+
 /* ---- for tests ---- */
 
 size_t record_count(const struct block_node *node)
@@ -201,6 +211,13 @@ static int apply(int fd, const struct record_entry *e, bool certain, uint32_t *s
 {
     static const uint8_t zeros[SECTOR];
 
+    if (e->grow) {
+        struct stat st;
+
+        return fstat(fd, &st) < 0                                                 ? -errno
+               : st.st_size < (off_t)e->size && ftruncate(fd, (off_t)e->size) < 0 ? -errno
+                                                                                  : 0;
+    }
     if (e->resize) {
         return ftruncate(fd, (off_t)e->size) < 0 ? -errno : 0;
     }
@@ -262,4 +279,5 @@ const struct block_driver block_record = {
     .flush = record_flush,
     .submit = record_submit,
     .truncate = record_truncate,
+    .reserve = record_reserve,
 };

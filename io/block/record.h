@@ -9,7 +9,8 @@
 
 struct record_entry {
     enum block_request_kind kind; /* WRITE, FLUSH, DISCARD or ZERO */
-    bool fua, resize;             /* resize: `size` is the new size, kind is meaningless */
+    bool fua, resize;             /* resize: `size` is the new size, kind is meaningless ... */
+    bool grow;                    /* ... or it is longer already */
     uint64_t offset, size;
     uint8_t *data; /* of WRITE */
 };

@@ -321,7 +321,7 @@ static void apply(struct disk *d, const struct record_entry *e, enum loss loss, 
     if (e->resize) {
         if (survives(loss, last_half, random)) {
             put(d, e->size, NULL, 0);
-            d->size = e->size;
+            d->size = e->grow && d->size > e->size ? d->size : e->size;
         }
         return;
     }

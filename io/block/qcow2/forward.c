@@ -214,7 +214,7 @@ static struct qcow2_place *new_place(struct qcow2 *q, uint64_t offset,
     bool alone; /* nothing is written around it */
     uint64_t n;
 
-    if (!make_plan(q, offset, forward->size, extent, &plan)) {
+    if (qcow2_reserve_due(q, q->zero_from) || !make_plan(q, offset, forward->size, extent, &plan)) {
         return NULL;
     }
     n = plan.run.last - plan.run.first + 1;

@@ -386,6 +386,11 @@ static int run_alloc(struct qcow2 *q, struct qcow2_run *run, const struct qcow2_
         return found ? qcow2_overlap_found(q, run->host, found) : 0;
     }
     err = qcow2_alloc(q, n, &run->host, &got, &run->fresh);
+    if (err == 0) {
+        pthread_mutex_lock(&q->lock);
+        qcow2_reserve(q, run->host + (got << q->cluster_bits));
+        pthread_mutex_unlock(&q->lock);
+    }
     if (err == 0 && got < n) {
         run->size = ((run->first + got) << q->cluster_bits) - run->offset;
         run_last(q, run);

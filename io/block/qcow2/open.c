@@ -186,7 +186,7 @@ static void forget_image(struct qcow2 *q)
     q->frees = q->ready = (struct qcow2_free_list){0};
     q->header_image = NULL;
     q->hint = q->packed_offset = 0;
-    q->data_dirty = false;
+    q->data_dirty = q->no_reserve = q->reserved = false;
     qcow2_header_free(&q->header);
 }
 
@@ -359,6 +359,7 @@ static int settle(struct qcow2 *q)
     if (err == 0 && !q->broken) {
         err = qcow2_clear_dirty(q);
     }
+    qcow2_reserve_end(q);
     return err;
 }
 

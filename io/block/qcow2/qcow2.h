@@ -244,6 +244,9 @@ struct qcow2 {
     struct qcow2_owners owners;
     unsigned overlap_mask;
     uint64_t zero_from; /* host offset from which on the image file is a hole */
+    bool reserving;     /* the file is being made longer ... */
+    bool reserved;      /* ... has been ... */
+    bool no_reserve;    /* ... or can't be */
     bool data_dirty;    /* what L2 and L1 entries point to was written since the last flush */
 
     /* the sync slot */
@@ -373,6 +376,14 @@ int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got,
 int qcow2_alloc_now(struct qcow2 *q, uint64_t want, bool fresh_only, uint64_t *offset, bool *fresh);
 /* Takes back what alloc_now() has just given, and nobody has written to. lock held. */
 void qcow2_alloc_undo(struct qcow2 *q, uint64_t offset, uint64_t count, bool fresh);
+/* The file is at least that long, and longer, for what is allocated next: a host writes faster
+ * where it need not make room. lock held, and dropped meanwhile; nothing if somebody else does it.
+ */
+void qcow2_reserve(struct qcow2 *q, uint64_t end);
+/* Is it time for that? lock held. */
+bool qcow2_reserve_due(const struct qcow2 *q, uint64_t end);
+/* Gives back what was reserved. No request is under way. */
+void qcow2_reserve_end(struct qcow2 *q);
 /* All of them, consecutive. alloc_lock held. */
 int qcow2_alloc_exact(struct qcow2 *q, uint64_t n, uint64_t *offset);
 /* Like alloc_exact for bytes, without the lock held. */
