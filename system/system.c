@@ -13,6 +13,7 @@
 
 #include "hw/core/lock.h"
 #include "hw/nvram/fw-cfg.h"
+#include "hw/pci/pci.h"
 #include "io/block/block.h"
 #include "io/chardev/chardev.h"
 #include "io/loop/loop.h"
@@ -268,6 +269,7 @@ static void start_process(struct session *s)
         check(s, daemon_write_pidfile(o->pidfile, s->error, sizeof(s->error)));
     }
     firmware_set_folders(&o->firmware_folders);
+    pci_set_rom_finder(firmware_find);
     s->loop = loop_create();
     if (!s->loop) {
         error_fatal("the event loop cannot be made: %s", strerror(errno));
