@@ -13,11 +13,11 @@
  * argument of ours, so the loop that a thread runs is in a thread-local variable.
  */
 #include "io/loop/internal.h"
+#include "io/loop/wait.h"
 #include "util/lock.h"
 
 #include <errno.h>
 #include <glib.h>
-#include <poll.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -33,6 +33,7 @@ struct loop {
     void (*release)(void);
     bool may_wait; /* in this round: then the lock is released around poll() */
     _Atomic bool quit;
+    struct loop_wait wait;
     struct loop_timers *timers;
     int bh_fd; /* eventfd: some bottom half is scheduled */
     struct loop_fd *bh_watch;
@@ -297,7 +298,8 @@ static gint poll_unlocked(GPollFD *fds, guint count, gint timeout)
     if (unlock) {
         loop->release();
     }
-    int n = poll((struct pollfd *)fds, count, timeout);
+    int n = loop ? loop_wait(&loop->wait, (struct pollfd *)fds, count, timeout)
+                 : poll((struct pollfd *)fds, count, timeout);
     int saved = errno;
 
     if (unlock) {
@@ -351,6 +353,11 @@ void loop_set_lock(struct loop *loop, void (*acquire)(void), void (*release)(voi
 {
     loop->acquire = acquire;
     loop->release = release;
+}
+
+void loop_set_look(struct loop *loop, int64_t most)
+{
+    loop->wait.most = most;
 }
 
 /* A round inside of a bottom half: others of the same walk may be scheduled, whose signal was read

@@ -32,6 +32,13 @@ void loop_destroy(struct loop *loop);
  */
 void loop_set_lock(struct loop *loop, void (*acquire)(void), void (*release)(void));
 
+/*
+ * Before it sleeps, the loop may look for events for at most so many nanoseconds (0 at first: it
+ * does not): it does so only while they come that fast, so an idle loop still sleeps. For loops
+ * that vCPUs notify. Before it runs, or by its thread.
+ */
+void loop_set_look(struct loop *loop, int64_t most);
+
 /* Calls callbacks until loop_quit(). By the one thread that owns the loop from now on. */
 void loop_run(struct loop *loop);
 
