@@ -260,8 +260,10 @@ static int downgrade(struct qcow2 *q, const struct progress *progress, char *err
     if (err == 0) {
         err = qcow2_sync_all(q);
     }
-    q->lazy = false;
-    if (err == 0) {
+    if (err != 0) {
+        qcow2_unsettle(q, err);
+    } else {
+        q->lazy = false;
         err = qcow2_clear_dirty(q);
     }
     if (err == 0) {
@@ -279,7 +281,7 @@ static int downgrade(struct qcow2 *q, const struct progress *progress, char *err
 static int change_version(struct qcow2 *q, int compat, const struct progress *progress, char *error,
                           size_t error_size)
 {
-    uint32_t version = compat < QCOW2_COMPAT_V3 ? 2 : 3;
+    uint32_t version = compat < QCOW2_COMPAT_V3 ? 2 : 3, version_before = q->header.version;
     int err = 0;
 
     if (version < q->header.version) {
@@ -291,24 +293,31 @@ static int change_version(struct qcow2 *q, int compat, const struct progress *pr
         if (err == 0) {
             err = qcow2_write_header(q);
         }
+        if (err != 0) {
+            q->header.version = version_before;
+        }
     }
     return err == 0 ? 0 : refuse(error, error_size, err, "compat=1.1: can't write the header");
 }
 
 static int change_lazy(struct qcow2 *q, bool on, char *error, size_t error_size)
 {
+    uint64_t before;
     int err;
 
     if (on && q->header.version < 3) {
         return refuse(error, error_size, -EINVAL,
                       "lazy_refcounts=on: expected compat=1.1 (or greater)");
     }
+    before = q->header.compatible;
     q->header.compatible &= ~(uint64_t)QCOW2_COMPAT_LAZY_REFCOUNTS;
     q->header.compatible |= on ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0;
     err = qcow2_write_header(q);
     if (err == 0) {
         q->lazy = on;
         err = on ? 0 : qcow2_clear_dirty(q);
+    } else {
+        q->header.compatible = before;
     }
     return err == 0 ? 0 : refuse(error, error_size, err, "lazy_refcounts: can't write the header");
 }
@@ -346,9 +355,13 @@ static int change_raw(struct qcow2 *q, bool raw, char *error, size_t error_size)
         return refuse(error, error_size, -EINVAL,
                       "data_file_raw: cannot be set on existing images");
     }
-    q->data_raw = false;
     q->header.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_DATA_RAW;
     err = qcow2_write_header(q);
+    if (err == 0) {
+        q->data_raw = false;
+    } else {
+        q->header.autoclear |= QCOW2_AUTOCLEAR_DATA_RAW;
+    }
     return err == 0 ? 0 : refuse(error, error_size, err, "data_file_raw: can't write the header");
 }
 
@@ -426,7 +439,10 @@ static int amend(struct block_node *node, const struct wish *wish, const struct 
         return err;
     }
     qcow2_quiesce(q);
-    err = qcow2_sync_all(q);
+    err = qcow2_settle_quiesced(q);
+    if (err == 0) {
+        err = qcow2_sync_all(q);
+    }
     if (err == 0) {
         err = apply(q, wish, progress, error, error_size);
     }

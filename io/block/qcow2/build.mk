@@ -23,6 +23,7 @@ src-io += io/block/qcow2/refcount.c
 src-io += io/block/qcow2/repair.c
 src-io += io/block/qcow2/reserve.c
 src-io += io/block/qcow2/resize.c
+src-io += io/block/qcow2/settle.c
 src-io += io/block/qcow2/snapshot.c
 src-io += io/block/qcow2/sync.c
 src-io += io/block/qcow2/zero.c

@@ -207,7 +207,7 @@ static int write_empty(struct block_node *file, struct qcow2_header *h)
         err = block_flush(file);
     }
     if (err == 0) {
-        err = qcow2_header_write(h, buffer);
+        err = qcow2_header_write(h, NULL, buffer);
     }
     if (err == 0) {
         err = block_pwrite(file, 0, buffer, cluster, 0);
