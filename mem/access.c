@@ -366,25 +366,48 @@ static int access_bytes(struct mem_space *space, struct mem_gpa gpa, unsigned si
     return err;
 }
 
+static bool is_within(const struct mem_section *s, struct mem_gpa gpa, unsigned size)
+{
+    return s->last - gpa.value >= size - 1;
+}
+
+static int load_within(const struct mem_section *s, struct mem_gpa from, unsigned size,
+                       uint64_t *value, struct mem_attrs attrs)
+{
+    if (s->host) {
+        *value = 0;
+        ram_read(value, s->host + (from.value - s->first.value), size);
+        return 0;
+    }
+    return device_load(s, from, size, value, attrs);
+}
+
+static int store_within(const struct mem_view *view, const struct mem_section *s, struct mem_gpa to,
+                        unsigned size, uint64_t value, struct mem_attrs attrs)
+{
+    if (s->host && !s->readonly && !s->device) {
+        ram_write(s, to.value - s->first.value, &value, size);
+        return 0;
+    }
+    return device_store(view, s, to, size, value, attrs);
+}
+
 int mem_access_load(struct mem_space *space, struct mem_gpa from, unsigned size, uint64_t *value,
                     struct mem_attrs attrs)
 {
     if (!is_access_size(size)) {
         return -EINVAL;
     }
-    const struct mem_view *view = mem_space_enter(space);
-    const struct mem_section *s = mem_view_find(view, from);
+    const struct mem_section *s = mem_view_find(mem_space_enter(space), from);
     int err = 0;
 
     *value = 0;
     if (!s) {
         err = -ENXIO;
-    } else if (s->last - from.value < size - 1) {
+    } else if (!is_within(s, from, size)) {
         err = access_bytes(space, from, size, value, COPY_READ, attrs);
-    } else if (s->host) {
-        ram_read(value, s->host + (from.value - s->first.value), size);
     } else {
-        err = device_load(s, from, size, value, attrs);
+        err = load_within(s, from, size, value, attrs);
     }
     mem_space_leave();
     return err;
@@ -402,12 +425,72 @@ int mem_access_store(struct mem_space *space, struct mem_gpa to, unsigned size, 
 
     if (!s) {
         err = -ENXIO;
-    } else if (s->last - to.value < size - 1) {
+    } else if (!is_within(s, to, size)) {
         err = access_bytes(space, to, size, &value, COPY_WRITE, attrs);
-    } else if (s->host && !s->readonly && !s->device) {
-        ram_write(s, to.value - s->first.value, &value, size);
     } else {
-        err = device_store(view, s, to, size, value, attrs);
+        err = store_within(view, s, to, size, value, attrs);
+    }
+    mem_space_leave();
+    return err;
+}
+
+/* Each part on its own; 0 when there is one that succeeds, else the last error. */
+static int access_parts(struct mem_space *space, struct mem_gpa gpa, unsigned size, uint8_t *bytes,
+                        enum copy how, struct mem_attrs attrs)
+{
+    bool any = false;
+    int last = 0;
+
+    for (uint64_t at = 0, done; at < size; at += done) {
+        const struct mem_view *view = mem_space_enter(space);
+
+        done = 1; /* where there is nothing, and in what comes behind the end of the space */
+        int err = gpa.value + at < gpa.value ? -ENXIO
+                                             : copy_some(view, mem_gpa(gpa.value + at), bytes + at,
+                                                         size - at, how, attrs, &done);
+
+        mem_space_leave();
+        if (err && how == COPY_READ) {
+            memset(bytes + at, 0xff, done);
+        }
+        any |= !err;
+        last = err ? err : last;
+    }
+    return any ? 0 : last;
+}
+
+int mem_access_load_parts(struct mem_space *space, struct mem_gpa from, unsigned size,
+                          uint64_t *value, struct mem_attrs attrs)
+{
+    const struct mem_section *s = mem_view_find(mem_space_enter(space), from);
+    int err;
+
+    if (s && is_access_size(size) && is_within(s, from, size)) {
+        err = load_within(s, from, size, value, attrs);
+        *value = err ? bits_mask(8 * size) : *value;
+    } else {
+        *value = 0;
+        err = size && size <= 8
+                  ? access_parts(space, from, size, (uint8_t *)value, COPY_READ, attrs)
+                  : -EINVAL;
+    }
+    mem_space_leave();
+    return err;
+}
+
+int mem_access_store_parts(struct mem_space *space, struct mem_gpa to, unsigned size,
+                           uint64_t value, struct mem_attrs attrs)
+{
+    const struct mem_view *view = mem_space_enter(space);
+    const struct mem_section *s = mem_view_find(view, to);
+    int err;
+
+    if (s && is_access_size(size) && is_within(s, to, size)) {
+        err = store_within(view, s, to, size, value, attrs);
+    } else {
+        err = size && size <= 8
+                  ? access_parts(space, to, size, (uint8_t *)&value, COPY_WRITE, attrs)
+                  : -EINVAL;
     }
     mem_space_leave();
     return err;

@@ -39,6 +39,16 @@ int mem_access_store(struct mem_space *space, struct mem_gpa to, unsigned size, 
                      struct mem_attrs attrs);
 
 /*
+ * The same on a PC's buses, size 1 to 8, where each byte has its own answer: an access that does
+ * not lie in one section is made part by part, parts that nobody takes read as ones or have no
+ * effect, and the others go on. An error only when no part has been taken; *value is ones, then.
+ */
+int mem_access_load_parts(struct mem_space *space, struct mem_gpa from, unsigned size,
+                          uint64_t *value, struct mem_attrs attrs);
+int mem_access_store_parts(struct mem_space *space, struct mem_gpa to, unsigned size,
+                           uint64_t value, struct mem_attrs attrs);
+
+/*
  * Atomic compare and exchange in RAM of 1, 2, 4 or 8 bytes, naturally aligned (else -EINVAL). 0
  * when exchanged; -EAGAIN when memory held something else, which is in *expected then; -ENXIO where
  * there is no RAM. For page-table walkers that set accessed and dirty bits.

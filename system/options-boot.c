@@ -101,9 +101,9 @@ static void set_rtc(struct system_options *o, const char *name, const char *valu
 }
 
 const struct option_row options_boot_rows[] = {
-    {"bios", "FILE", "firmware; none, or default (OpenSBI's fw_dynamic)", set_bios},
+    {"bios", "FILE", "firmware, or none; on riscv64 also default (OpenSBI)", set_bios},
     {"L", "FOLDER", "where firmware is looked for first; may be repeated", set_folder},
-    {"kernel", "FILE", "kernel: Linux image (also gzip, zstd, EFI zboot), ELF or raw", set_kernel},
+    {"kernel", "FILE", "kernel: Linux image, ELF, raw (riscv64), multiboot (x86)", set_kernel},
     {"initrd", "FILE", "initial RAM disk for the kernel", set_initrd},
     {"append", "TEXT", "the kernel's command line", set_append},
     {"dtb", "FILE", "device tree, in place of the machine's own", set_dtb},

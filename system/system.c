@@ -13,9 +13,11 @@
 
 #include "hw/core/lock.h"
 #include "hw/nvram/fw-cfg.h"
+#include "hw/pci/pci.h"
 #include "io/block/block.h"
 #include "io/chardev/chardev.h"
 #include "io/loop/loop.h"
+#include "io/loop/thread.h"
 #include "io/net/net.h"
 #include "system/clock.h"
 #include "system/confine.h"
@@ -31,6 +33,7 @@
 #include "util/log.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -38,6 +41,7 @@
 #include <sys/prctl.h>
 
 #define ERROR_SIZE 1024
+#define LOOK_NS    8000 /* about what it costs to wake a thread */
 
 struct session {
     struct system_options options;
@@ -268,6 +272,7 @@ static void start_process(struct session *s)
         check(s, daemon_write_pidfile(o->pidfile, s->error, sizeof(s->error)));
     }
     firmware_set_folders(&o->firmware_folders);
+    pci_set_rom_finder(firmware_find);
     s->loop = loop_create();
     if (!s->loop) {
         error_fatal("the event loop cannot be made: %s", strerror(errno));
@@ -311,6 +316,24 @@ static void destruct(struct session *s)
     chardev_destroy_all();
 }
 
+static void look(struct loop *loop, void *opaque)
+{
+    loop_set_look(loop, LOOK_NS);
+}
+
+/* Drivers notify by descriptors that KVM signals within the guest's run: waking whoever waits for
+ * them is most of what that costs. It takes another processor to look meanwhile. */
+static void look_for_notifications(struct session *s)
+{
+    cpu_set_t set;
+
+    if (strcmp(s->accel->name, "kvm") == 0 && sched_getaffinity(0, sizeof(set), &set) == 0 &&
+        CPU_COUNT(&set) > 1) {
+        look(s->loop, NULL);
+        check(s, loop_thread_run_all(look, NULL));
+    }
+}
+
 int system_main(const struct system_target *target, int argc, char **argv)
 {
     static struct session s;
@@ -326,6 +349,7 @@ int system_main(const struct system_target *target, int argc, char **argv)
     hw_lock_acquire();
     start_process(&s);
     construct(&s);
+    look_for_notifications(&s);
     daemon_prepare();
     check(&s, confine(&s.options.confine, s.loop, s.accel->name, s.error, sizeof(s.error)));
     daemon_ready();

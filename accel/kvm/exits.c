@@ -1,10 +1,10 @@
 /*
  * Why the guest was left, and what to do about it.
  *
- * Ports and registers of devices. Where nothing answers, reads are all ones and writes have no
- * effect, as on a PC; each is counted. The same comes of what a device refuses. Writes to ROM have
- * no effect either. Accesses here may be to RAM too: to parts of pages, which no memory slot can
- * have, and to a slot that is being replaced.
+ * Ports and registers of devices. Where nothing answers, bytes read as ones and writes have no
+ * effect, as on a PC; accesses of which nobody answers any byte are counted. The same comes of what
+ * a device refuses. Writes to ROM have no effect either. Accesses here may be to RAM too: to parts
+ * of pages, which no memory slot can have, and to a slot that is being replaced.
  *
  * When the kernel gives up on the guest, the state is fetched, shown, and left for whoever can go
  * on with it; the vCPU stands.
@@ -12,7 +12,6 @@
 #include "accel/kvm/kvm.h"
 
 #include "mem/access.h"
-#include "util/bits.h"
 #include "util/error.h"
 #include "util/log.h"
 
@@ -22,19 +21,6 @@
 
 /* ---- accesses -------------------------------------------------------------------------------- */
 
-/* One access of 1 to 8 bytes; of a size that no processor's is, as bytes. */
-static int load(struct mem_space *space, struct mem_gpa gpa, unsigned size, uint64_t *value)
-{
-    return bits_is_pow2(size) ? mem_access_load(space, gpa, size, value, MEM_ATTRS_NONE)
-                              : mem_access_read(space, gpa, value, size, MEM_ATTRS_NONE);
-}
-
-static int store(struct mem_space *space, struct mem_gpa gpa, unsigned size, uint64_t value)
-{
-    return bits_is_pow2(size) ? mem_access_store(space, gpa, size, value, MEM_ATTRS_NONE)
-                              : mem_access_write(space, gpa, &value, size, MEM_ATTRS_NONE);
-}
-
 static void answer_port(struct kvm_cpu *k, uint16_t port, unsigned size, void *data, bool out)
 {
     uint64_t value = 0;
@@ -42,10 +28,9 @@ static void answer_port(struct kvm_cpu *k, uint16_t port, unsigned size, void *d
 
     if (out) {
         memcpy(&value, data, size);
-        err = store(kvm.io, mem_gpa(port), size, value);
+        err = mem_access_store_parts(kvm.io, mem_gpa(port), size, value, MEM_ATTRS_NONE);
     } else {
-        err = load(kvm.io, mem_gpa(port), size, &value);
-        value = err ? UINT64_MAX : value;
+        err = mem_access_load_parts(kvm.io, mem_gpa(port), size, &value, MEM_ATTRS_NONE);
         memcpy(data, &value, size);
     }
     kvm_count(&k->count.port);
@@ -81,10 +66,9 @@ static enum kvm_outcome mmio(struct kvm_cpu *k)
     kvm_coalesced_drain(k);
     if (run->mmio.is_write) {
         memcpy(&value, run->mmio.data, size);
-        err = store(kvm.memory, gpa, size, value);
+        err = mem_access_store_parts(kvm.memory, gpa, size, value, MEM_ATTRS_NONE);
     } else {
-        err = load(kvm.memory, gpa, size, &value);
-        value = err ? UINT64_MAX : value;
+        err = mem_access_load_parts(kvm.memory, gpa, size, &value, MEM_ATTRS_NONE);
         memcpy(run->mmio.data, &value, sizeof(run->mmio.data));
     }
     kvm_count(&k->count.mmio);

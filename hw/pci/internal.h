@@ -11,6 +11,9 @@ void pci_msix_written(struct pci_function *function);
 void pci_msix_reset(struct pci_function *function);
 void pci_msix_free(struct pci_function *function);
 
+/* Of a function that is off its bus; there may be no ROM. */
+void pci_rom_free(struct pci_function *function);
+
 extern const struct state_table pci_msix_state; /* part of a function's */
 
 #endif

@@ -19,6 +19,7 @@
 #define BAR_MEM64    0x4
 #define BAR_PREFETCH 0x8
 #define BAR_IO       0x1
+#define ROM_ENABLE   0x1
 
 /* ---- bytes ----------------------------------------------------------------------------------- */
 
@@ -42,6 +43,14 @@ void pci_set_writable(struct pci_function *function, unsigned offset, unsigned s
 
 /* ---- base address registers ------------------------------------------------------------------ */
 
+static unsigned bar_offset(const struct pci_function *function, unsigned n)
+{
+    if (n < PCI_BARS) {
+        return PCI_BAR0 + 4 * n;
+    }
+    return function->config[PCI_HEADER_TYPE] & ~PCI_HEADER_MULTIFUNCTION ? PCI_BRIDGE_ROM : PCI_ROM;
+}
+
 static bool is_64(const struct pci_bar *bar)
 {
     return bar->kind == PCI_BAR_MEM64 || bar->kind == PCI_BAR_MEM64_PREFETCH;
@@ -51,7 +60,7 @@ static bool is_64(const struct pci_bar *bar)
 static bool bar_address(const struct pci_function *function, unsigned n, uint64_t *address)
 {
     const struct pci_bar *bar = &function->bars[n];
-    unsigned offset = PCI_BAR0 + 4 * n;
+    unsigned offset = bar_offset(function, n);
     uint16_t command = (uint16_t)pci_get(function, PCI_COMMAND, 2);
     uint64_t space = bits_mask(is_64(bar) ? 64 : 32);
 
@@ -59,6 +68,9 @@ static bool bar_address(const struct pci_function *function, unsigned n, uint64_
         return false;
     }
     *address = pci_get(function, offset, 4);
+    if (bar->kind == PCI_BAR_ROM && !(*address & ROM_ENABLE)) {
+        return false;
+    }
     if (is_64(bar)) {
         *address |= (uint64_t)pci_get(function, offset + 4, 4) << 32;
     }
@@ -91,7 +103,7 @@ static void update_bar(struct pci_function *function, unsigned n)
 static void update_bars(struct pci_function *function)
 {
     mem_region_begin();
-    for (unsigned n = 0; n < PCI_BARS; n++) {
+    for (unsigned n = 0; n < BITS_ARRAY_SIZE(function->bars); n++) {
         if (function->bars[n].region) {
             update_bar(function, n);
         }
@@ -103,8 +115,8 @@ void pci_add_bar(struct pci_function *function, unsigned n, enum pci_bar_kind ki
                  struct mem_region *region, uint64_t size)
 {
     struct pci_bar *bar = &function->bars[n];
-    unsigned offset = PCI_BAR0 + 4 * n;
-    uint32_t flags = 0;
+    unsigned offset = bar_offset(function, n);
+    uint32_t flags = 0, writable = (uint32_t) ~(size - 1);
 
     assert(bits_is_pow2(size) && size >= (kind == PCI_BAR_IO ? 4 : 16));
     *bar = (struct pci_bar){.region = region, .size = size, .kind = kind};
@@ -115,7 +127,7 @@ void pci_add_bar(struct pci_function *function, unsigned n, enum pci_bar_kind ki
     }
     flags |= is_64(bar) ? BAR_MEM64 : 0;
     pci_set(function, offset, 4, flags);
-    pci_set_writable(function, offset, 4, (uint32_t) ~(size - 1));
+    pci_set_writable(function, offset, 4, writable | (kind == PCI_BAR_ROM ? ROM_ENABLE : 0));
     if (is_64(bar)) {
         assert(n + 1 < PCI_BARS && !function->bars[n + 1].region);
         pci_set_writable(function, offset + 4, 4, (uint32_t)(~(size - 1) >> 32));
@@ -237,7 +249,8 @@ void pci_config_write(struct pci_function *function, unsigned offset, unsigned s
         if ((command ^ pci_get(function, PCI_COMMAND, 2)) & PCI_COMMAND_MASTER) {
             tell_master(function);
         }
-    } else if (touches(offset, size, PCI_BAR0, 4 * PCI_BARS)) {
+    } else if (touches(offset, size, PCI_BAR0, 4 * PCI_BARS) ||
+               touches(offset, size, bar_offset(function, PCI_ROM_BAR), 4)) {
         update_bars(function);
     }
     if (function->msi && touches(offset, size, function->msi, PCI_MSI_SIZE)) {
@@ -321,6 +334,7 @@ void pci_function_exit(struct pci_function *function)
     pci_set_intx(function, false);
     pci_set(function, PCI_COMMAND, 2, 0);
     update_bars(function);
+    pci_rom_free(function);
     pci_msix_free(function);
 }
 

@@ -38,7 +38,8 @@ enum {
     PCI_CONFIG_SIZE = 256,
     PCI_EXPRESS_CONFIG_SIZE = 4096,
     PCI_BARS = 6,
-    PCI_PINS = 4, /* INTA to INTD are 0 to 3 */
+    PCI_ROM_BAR = PCI_BARS, /* the expansion ROM's, which is like one */
+    PCI_PINS = 4,           /* INTA to INTD are 0 to 3 */
     PCI_MSIX_MAX = 2048,
 };
 
@@ -92,6 +93,7 @@ enum pci_bar_kind {
     PCI_BAR_MEM64, /* takes the next BAR too */
     PCI_BAR_MEM64_PREFETCH,
     PCI_BAR_IO,
+    PCI_BAR_ROM, /* with an enable bit of its own */
 };
 
 struct pci_bar {
@@ -119,7 +121,9 @@ struct pci_function {
     uint8_t write_clear[PCI_EXPRESS_CONFIG_SIZE]; /* writing 1 clears */
     uint16_t next_cap;                            /* free bytes for capabilities start here */
     uint16_t msi, msix_cap, express;              /* offsets of capabilities, 0: none */
-    struct pci_bar bars[PCI_BARS];
+    struct pci_bar bars[PCI_BARS + 1];            /* the last is PCI_ROM_BAR */
+    struct mem_ram *rom;                          /* NULL: none */
+    struct mem_region rom_memory, rom_window;
     struct pci_msix *msix;
     bool intx;        /* the function asks for its INTx */
     bool intx_driven; /* and it reaches the wire */
@@ -144,9 +148,9 @@ struct pci_function {
         PROPERTY(BOOL, "multifunction", struct pci_function, multifunction,                       \
                  .help = "more functions may be in the slot"),                                    \
         PROPERTY(STRING, "romfile", struct pci_function, romfile,                                 \
-                 .help = "expansion ROM; accepted"),                                              \
+                 .help = "file of the expansion ROM; empty: none"),                               \
         PROPERTY(U32, "rombar", struct pci_function, rombar, .number = 1, .max = 1,               \
-                 .help = "expansion ROM is seen; accepted")
+                 .help = "0: software sees no expansion ROM")
 
 /* State of a function: STATE(STRUCT, "pci", struct rtl, pci, .table = &pci_function_state). It puts
  * BARs and INTx back. */
@@ -162,6 +166,15 @@ void pci_function_exit(struct pci_function *function);
  */
 void pci_add_bar(struct pci_function *function, unsigned n, enum pci_bar_kind kind,
                  struct mem_region *region, uint64_t size);
+
+/*
+ * The expansion ROM of properties romfile and rombar, if there is one. In realize, after
+ * pci_function_init(). 0, or -errno with a line. pci_function_exit() ends it.
+ */
+int pci_add_rom(struct pci_function *function, char *error, size_t error_size);
+
+/* Who looks for ROM files: NULL, or a path that is free()d. Before devices are made. */
+void pci_set_rom_finder(char *(*find)(const char *name));
 
 /* Room for a capability of `size` bytes with that id (PCI_CAP_*), linked in; its offset. Bytes
  * after the two of its header are 0 and read-only. */

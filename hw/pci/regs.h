@@ -53,6 +53,7 @@ enum {
     PCI_PREFETCH_LIMIT_HIGH = 0x2c,
     PCI_IO_BASE_HIGH = 0x30,
     PCI_IO_LIMIT_HIGH = 0x32,
+    PCI_BRIDGE_ROM = 0x38,
     PCI_BRIDGE_CONTROL = 0x3e,
 };
 

@@ -135,8 +135,13 @@ static int port_realize(struct hw_device *device, char *error, size_t error_size
 {
     struct root_port *port = (struct root_port *)device;
     struct pci_function *f = &port->pci;
+    int err;
 
     pci_function_init(f, &ids);
+    err = pci_add_rom(f, error, error_size);
+    if (err) {
+        return err;
+    }
     init_bridge_registers(f);
     pci_add_express(f, PCI_EXP_TYPE_ROOT_PORT);
     pci_set(f, f->express + 15u, 1, port->port);

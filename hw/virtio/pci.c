@@ -464,6 +464,7 @@ static int attach(struct virtio_bus *bus, char *error, size_t error_size)
                           .revision = 1,
                           .class_code = (uint32_t)ops->pci_class << 8,
                           .pin = 1};
+    int err;
 
     if (vp->vectors == VIRTIO_PCI_VECTORS_AUTO) {
         vp->vectors = virtio_bus_queue_count(bus) + 1;
@@ -472,10 +473,13 @@ static int attach(struct virtio_bus *bus, char *error, size_t error_size)
     vp->pci.config_reading = config_reading;
     vp->pci.config_written = config_written;
     vp->pci.master_changed = master_changed;
+    err = pci_add_rom(&vp->pci, error, error_size);
+    if (err) {
+        return err;
+    }
     mem_region_begin();
     add_parts(vp);
-    int err = vp->vectors ? add_msix(vp) : 0;
-
+    err = vp->vectors ? add_msix(vp) : 0;
     err = err ? err : add_notifications(vp);
     if (!err && vp->pci.bus->express && vp->pci.bus->bridge) {
         pci_add_express(&vp->pci, PCI_EXP_TYPE_ENDPOINT);

@@ -12,6 +12,7 @@
  * request of an operation. Changes of the size count as requests for them.
  */
 #include "io/block/blkdebug.h"
+#include "io/block/async.h"
 #include "io/block/drivers.h"
 
 #include <errno.h>
@@ -316,4 +317,5 @@ const struct block_driver block_blkdebug = {
     .discard = blkdebug_discard,
     .flush = blkdebug_flush,
     .truncate = blkdebug_truncate,
+    .submit = block_async_soon,
 };

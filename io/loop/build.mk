@@ -7,6 +7,7 @@ src-io += io/loop/pool.c
 src-io += io/loop/request.c
 src-io += io/loop/thread.c
 src-io += io/loop/timer.c
+src-io += io/loop/wait.c
 cflags-io/loop/loop.c := $(GLIB_CFLAGS)
 cflags-io/loop/pool.c := $(GLIB_CFLAGS)
 cflags-io/loop/timer.c := $(GLIB_CFLAGS)

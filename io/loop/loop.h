@@ -32,6 +32,13 @@ void loop_destroy(struct loop *loop);
  */
 void loop_set_lock(struct loop *loop, void (*acquire)(void), void (*release)(void));
 
+/*
+ * Before it sleeps, the loop may look for events for at most so many nanoseconds (0 at first: it
+ * does not): it does so only while they come that fast, so an idle loop still sleeps. For loops
+ * that vCPUs notify. Before it runs, or by its thread.
+ */
+void loop_set_look(struct loop *loop, int64_t most);
+
 /* Calls callbacks until loop_quit(). By the one thread that owns the loop from now on. */
 void loop_run(struct loop *loop);
 
@@ -121,5 +128,23 @@ void loop_bh_schedule(struct loop_bh *bh);
 
 /* fn is not called any more. By the loop's thread, also inside of fn; frees bh. */
 void loop_bh_destroy(struct loop_bh *bh);
+
+/* ---- posts ----------------------------------------------------------------------------------- */
+
+/* What is to be done in the loop's next round, for what comes with every request: it is embedded by
+ * its user, and on the loop's own thread costs no system call. */
+struct loop_post {
+    void (*fn)(struct loop_post *post);
+    struct loop_post *next;
+};
+
+/*
+ * Has post->fn called once on the loop's thread, in the order of posting. The loop does not touch
+ * the post any more then: fn may free it or post it again. Posts come before descriptors, which
+ * have their turn at least in every LOOP_POSTS_ONLY-th round. Any thread; not from signal handlers,
+ * and not what is posted already.
+ */
+void loop_post(struct loop *loop, struct loop_post *post);
+#define LOOP_POSTS_ONLY 8
 
 #endif

@@ -8,6 +8,10 @@ unit-libs-util-property := util
 unit-libs-util-state := util
 
 ifeq ($(CONFIG_GLIB),yes)
+unit-tests += io-wait
+unit-libs-io-wait := io util
+unit-syslibs-io-wait := $(GLIB_LIBS)
+
 unit-tests += io-loop
 unit-libs-io-loop := io util
 unit-syslibs-io-loop := $(GLIB_LIBS)

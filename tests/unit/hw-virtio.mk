@@ -9,6 +9,10 @@ unit-tests += hw-pci-core
 unit-libs-hw-pci-core := hw io mem util
 unit-syslibs-hw-pci-core := $(GLIB_LIBS)
 
+unit-tests += hw-pci-rom
+unit-libs-hw-pci-rom := hw io mem util
+unit-syslibs-hw-pci-rom := $(GLIB_LIBS)
+
 unit-tests += hw-virtio-pci
 unit-libs-hw-virtio-pci := hw io mem util
 unit-syslibs-hw-virtio-pci := $(GLIB_LIBS)

@@ -347,6 +347,63 @@ static void check_cas_and_map(void)
            "a store over two pages marks both");
 }
 
+static uint64_t load_parts(uint64_t at, unsigned size, int want)
+{
+    uint64_t value = 0x5555555555555555;
+
+    tap_eq(mem_access_load_parts(&space, mem_gpa(at), size, &value, MEM_ATTRS_NONE), want,
+           "a load by parts");
+    return value;
+}
+
+static void store_parts(uint64_t at, unsigned size, uint64_t value, int want)
+{
+    tap_eq(mem_access_store_parts(&space, mem_gpa(at), size, value, MEM_ATTRS_NONE), want,
+           "a store by parts");
+}
+
+/* Each byte of a bus has its own answer. */
+static void check_parts(void)
+{
+    uint64_t end = LITTLE_AT + sizeof(little.bytes);
+
+    for (unsigned i = 0; i < sizeof(little.bytes); i++) {
+        little.bytes[i] = (uint8_t)(0x40 + i);
+    }
+    little.log[0] = '\0';
+    tap_eq(load_parts(LITTLE_AT + 8, 4, 0), 0x4b4a4948, "all in a device is one access");
+    tap_eq(load_parts(end - 1, 2, 0), 0xff7f, "its last byte, and none");
+    tap_eq(load_parts(end - 3, 4, 0), 0xff7f7e7d, "the widest pieces that are aligned");
+    tap_eq(load_parts(LITTLE_AT - 1, 2, 0), 0x40ff, "none, and its first byte");
+    tap_eq(load_parts(LITTLE_AT - 2, 8, 0), 0x454443424140ffff, "six of them");
+    tap_eq(load_parts(end - 3, 3, 0), 0x7f7e7d, "a size that no processor's is");
+    tap_str(little.log, "r4@8 r1@63 r1@61 r2@62 r1@0 r4@0 r2@4 r1@61 r2@62 ", "as accesses");
+    tap_eq(load_parts(end, 4, -ENXIO), 0xffffffff, "nothing there at all");
+    tap_eq(load_parts(STRICT_AT, 2, -EINVAL), 0xffff, "what a device refuses");
+    tap_eq(load_parts(STRICT_AT + 62, 4, -ENXIO), 0xffffffff, "in part, too");
+    tap_eq(load_parts(UINT64_MAX - 1, 4, 0), 0xffff0000, "the end of the space is one, too");
+    little.fail = -EIO;
+    tap_eq(load_parts(LITTLE_AT, 1, -EIO), 0xff, "what it fails at");
+    tap_eq(load_parts(end - 1, 2, -ENXIO), 0xffff, "in part, too");
+    little.fail = 0;
+    tap_eq(load_parts(LITTLE_AT, 0, -EINVAL), 0, "no size");
+    load_parts(LITTLE_AT, 9, -EINVAL);
+    store(RAM_AT + 4 * MEM_PAGE_SIZE - 2, 2, 0x2211);
+    tap_eq(load_parts(RAM_AT + 4 * MEM_PAGE_SIZE - 2, 4, 0), 0xffff2211, "RAM, and none");
+
+    little.log[0] = '\0';
+    store_parts(end - 1, 2, 0xa1a2, 0);
+    store_parts(LITTLE_AT - 1, 2, 0xb1b2, 0);
+    store_parts(LITTLE_AT + 4, 4, 0xc1c2c3c4, 0);
+    tap_str(little.log, "w1@63 w1@0 w4@4 ", "stores go to where something is");
+    tap_ok(little.bytes[63] == 0xa2 && little.bytes[0] == 0xb1 && little.bytes[4] == 0xc4,
+           "with the bytes that are for it");
+    store_parts(end, 2, 0, -ENXIO);
+    store_parts(ROM_AT, 2, 0, -EACCES);
+    store_parts(ROM_AT - 1, 2, 0, -EACCES);
+    store_parts(LITTLE_AT, 16, 0, -EINVAL);
+}
+
 static void *count_main(void *arg)
 {
     for (int i = 0; i < 20000; i++) {
@@ -370,6 +427,7 @@ int main(void)
     check_rom();
     check_devices();
     check_eventfds();
+    check_parts();
     check_cas_and_map();
     pthread_create(&thread, NULL, count_main, NULL);
     count_main(NULL);
