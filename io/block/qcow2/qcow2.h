@@ -633,6 +633,12 @@ int qcow2_crypto_measure(const struct qcow2_create_options *options, uint64_t *b
 /* Unlocks. Without a key an image opened for looking only has no crypto. */
 int qcow2_crypto_open(struct qcow2 *q, char *error, size_t error_size);
 void qcow2_crypto_close(struct qcow2 *q);
+/* "encrypt" of what is shown; a new reference. */
+struct json_t *qcow2_crypto_describe(const struct qcow2 *q);
+struct luks_amend;
+/* Passwords are added or erased. 0 or -errno with a line in error[]. */
+int qcow2_crypto_amend(struct qcow2 *q, const struct luks_amend *amend, bool force, char *error,
+                       size_t error_size);
 /* In place; multiples of 512 bytes. -EIO if there is no key. */
 int qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, uint8_t *data, size_t size);
 int qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, uint8_t *data, size_t size);
