@@ -181,8 +181,8 @@ int riscv_boot_kernel(struct machine *machine, struct riscv_boot *boot, char *er
     return err || !machine->initrd ? err : add_initrd(machine, boot, error, error_size);
 }
 
-void riscv_boot_fdt_chosen(const struct machine *machine, const struct riscv_boot *boot,
-                           struct fdt_tree *tree)
+static void add_chosen(const struct machine *machine, const struct riscv_boot *boot,
+                       struct fdt_tree *tree)
 {
     fdt_tree_need_node(tree, "/chosen");
     if (machine->append && *machine->append) {
@@ -211,7 +211,7 @@ static int dump(const char *path, const void *data, size_t size, char *error, si
     return 0;
 }
 
-int riscv_boot_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_tree *tree,
+static int add_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_tree *tree,
                    char *error, size_t error_size)
 {
     uint64_t end = ram_end(machine, boot);
@@ -240,8 +240,8 @@ int riscv_boot_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_
                       error, error_size);
 }
 
-int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, char *error,
-                   size_t error_size)
+static int fill_rom(struct machine *machine, const struct riscv_boot *boot, char *error,
+                    size_t error_size)
 {
     /* a0: hart, a1: device tree, a2: what follows the firmware. Harts come here alike; firmware
      * and bare-metal programs sort them out. */
@@ -269,4 +269,30 @@ int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, char 
 
     return loader_add(&machine->blobs, "the boot ROM", RISCV_MROM, &image, sizeof(image),
                       sizeof(image), error, error_size);
+}
+
+int riscv_boot_finish(struct machine *machine, struct riscv_boot *boot,
+                      int (*build)(struct machine *machine, struct fdt_tree *tree, char *error,
+                                   size_t error_size),
+                      char *error, size_t error_size)
+{
+    struct fdt_tree tree;
+    int err = machine->dtb ? fdt_tree_load(&tree, machine->dtb, error, error_size)
+                           : fdt_tree_create(&tree, error, error_size);
+
+    if (err) {
+        return err;
+    }
+    if (!machine->dtb) {
+        err = build(machine, &tree, error, error_size);
+    }
+    if (!err) {
+        add_chosen(machine, boot, &tree);
+        err = add_fdt(machine, boot, &tree, error, error_size);
+    }
+    fdt_tree_free(&tree);
+    if (!err) {
+        err = fill_rom(machine, boot, error, error_size);
+    }
+    return err ? err : loader_check(&machine->blobs, &machine->memory, error, error_size);
 }

@@ -35,18 +35,16 @@ int riscv_boot_firmware(struct machine *machine, struct riscv_boot *boot, char *
  */
 int riscv_boot_kernel(struct machine *machine, struct riscv_boot *boot, char *error,
                       size_t error_size);
-/* For kernel command line and initrd: /chosen. */
-void riscv_boot_fdt_chosen(const struct machine *machine, const struct riscv_boot *boot,
-                           struct fdt_tree *tree);
 /*
- * Packs the tree, writes it to the file of dumpdtb (and exits then), and adds it near the end of
- * RAM below 3 GiB.
+ * What comes last, when it is known what starts: the device tree, of -dtb or what build() writes
+ * into an empty one, with kernel command line and initrd in /chosen, near the end of RAM below 3
+ * GiB; the code and data at the start of the boot ROM; and a look at whether all blobs find room.
+ * With dumpdtb the tree is written to that file, and the result is MACHINE_DONE.
  */
-int riscv_boot_fdt(struct machine *machine, struct riscv_boot *boot, struct fdt_tree *tree,
-                   char *error, size_t error_size);
-/* The code and data at the start of the boot ROM. */
-int riscv_boot_rom(struct machine *machine, const struct riscv_boot *boot, char *error,
-                   size_t error_size);
+int riscv_boot_finish(struct machine *machine, struct riscv_boot *boot,
+                      int (*build)(struct machine *machine, struct fdt_tree *tree, char *error,
+                                   size_t error_size),
+                      char *error, size_t error_size);
 
 #define RISCV_TIMEBASE 10000000 /* Hz of mtime and of the time CSR */
 

@@ -142,15 +142,14 @@ static int add_htif(struct riscv_spike *spike, char *error, size_t error_size)
     return err ? err : mem_region_add(&machine->root, spike->fromhost, &htif->fromhost, 1);
 }
 
-static int build_fdt(struct riscv_spike *spike, struct fdt_tree *tree, char *error,
-                     size_t error_size)
+static int build_fdt(struct machine *machine, struct fdt_tree *tree, char *error, size_t error_size)
 {
+    const struct riscv_spike *spike = (const struct riscv_spike *)machine;
     static const char clint[] = "sifive,clint0\0riscv,clint0";
     static const uint32_t lines[] = {RISCV_LINE_MSIP, RISCV_LINE_MTIP};
     static const char node[] = "/soc/clint@2000000";
     const uint64_t htif_reg[2] = {SPIKE_HTIF, 16};
     const uint64_t clint_reg[2] = {SPIKE_CLINT, SPIKE_CLINT_SIZE};
-    struct machine *machine = &spike->machine;
     uint32_t *harts = calloc(machine->smp.cpus, sizeof(*harts));
 
     if (!harts) {
@@ -188,7 +187,6 @@ static int spike_boot(struct machine *machine, char *error, size_t error_size)
 {
     struct riscv_spike *spike = (struct riscv_spike *)machine;
     struct riscv_boot *boot = &spike->boot;
-    struct fdt_tree tree;
     int err = machine->dumpdtb && !machine->kernel
                   ? 0
                   : riscv_boot_firmware(machine, boot, error, error_size);
@@ -203,25 +201,7 @@ static int spike_boot(struct machine *machine, char *error, size_t error_size)
         boot->firmware_entry = boot->kernel_entry;
     }
     place_htif(spike);
-    err = machine->dtb ? fdt_tree_load(&tree, machine->dtb, error, error_size)
-                       : fdt_tree_create(&tree, error, error_size);
-    if (err) {
-        return err;
-    }
-    if (!machine->dtb) {
-        err = build_fdt(spike, &tree, error, error_size);
-    }
-    if (!err) {
-        riscv_boot_fdt_chosen(machine, boot, &tree);
-        err = riscv_boot_fdt(machine, boot, &tree, error, error_size);
-    }
-    fdt_tree_free(&tree);
-    if (!err) {
-        err = riscv_boot_rom(machine, boot, error, error_size);
-    }
-    if (!err) {
-        err = loader_check(&machine->blobs, &machine->memory, error, error_size);
-    }
+    err = riscv_boot_finish(machine, boot, build_fdt, error, error_size);
     return err ? err : add_htif(spike, error, error_size);
 }
 

@@ -245,8 +245,9 @@ static void simple_devices(struct context *c)
     fdt_tree_empty(c->tree, "/fw-cfg@10100000", "dma-coherent");
 }
 
-int riscv_virt_fdt(struct riscv_virt *virt, struct fdt_tree *tree, char *error, size_t error_size)
+int riscv_virt_fdt(struct machine *machine, struct fdt_tree *tree, char *error, size_t error_size)
 {
+    struct riscv_virt *virt = (struct riscv_virt *)machine;
     struct context c = {.virt = virt, .tree = tree};
     uint8_t seed[32];
 

@@ -418,7 +418,6 @@ static int virt_boot(struct machine *machine, char *error, size_t error_size)
     struct riscv_virt *virt = (struct riscv_virt *)machine;
     bool none = machine->bios && strcmp(machine->bios, "none") == 0;
     struct riscv_boot *boot = &virt->boot;
-    struct fdt_tree tree;
     /* Only to show the device tree, no file needs to be there. */
     int err = machine->dumpdtb && !machine->kernel
                   ? 0
@@ -439,23 +438,7 @@ static int virt_boot(struct machine *machine, char *error, size_t error_size)
     if (err) {
         return err;
     }
-    err = machine->dtb ? fdt_tree_load(&tree, machine->dtb, error, error_size)
-                       : fdt_tree_create(&tree, error, error_size);
-    if (err) {
-        return err;
-    }
-    if (!machine->dtb) {
-        err = riscv_virt_fdt(virt, &tree, error, error_size);
-    }
-    if (!err) {
-        riscv_boot_fdt_chosen(machine, boot, &tree);
-        err = riscv_boot_fdt(machine, boot, &tree, error, error_size);
-    }
-    fdt_tree_free(&tree);
-    if (!err) {
-        err = riscv_boot_rom(machine, boot, error, error_size);
-    }
-    return err ? err : loader_check(&machine->blobs, &machine->memory, error, error_size);
+    return riscv_boot_finish(machine, boot, riscv_virt_fdt, error, error_size);
 }
 
 static void virt_reset(struct machine *machine)

@@ -66,6 +66,6 @@ struct riscv_virt {
 };
 
 /* The whole tree but for what depends on files: kernel command line and initrd. */
-int riscv_virt_fdt(struct riscv_virt *virt, struct fdt_tree *tree, char *error, size_t error_size);
+int riscv_virt_fdt(struct machine *machine, struct fdt_tree *tree, char *error, size_t error_size);
 
 #endif

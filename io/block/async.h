@@ -22,7 +22,17 @@ struct block_async {
     void (*done)(struct block_async *async, int result);
     /* of the driver */
     struct block_node *file;
-    struct uring_op op;
+    union {
+        struct uring_op op;
+        struct {
+            struct loop_post post;
+            unsigned rounds;
+        };
+    };
 };
+
+/* submit() of filters for tests: the driver's blocking operation, on the loop's thread some rounds
+ * later, where nothing else needs it to go on. Always true. */
+bool block_async_soon(struct block_node *node, struct block_async *async);
 
 #endif

@@ -10,6 +10,7 @@
  * disk goes away: with those a test walks through every request of an operation.
  */
 #include "io/block/blkdebug.h"
+#include "io/block/async.h"
 #include "io/block/drivers.h"
 
 #include <errno.h>
@@ -260,4 +261,5 @@ const struct block_driver block_blkdebug = {
     .zero = blkdebug_zero,
     .discard = blkdebug_discard,
     .flush = blkdebug_flush,
+    .submit = block_async_soon,
 };

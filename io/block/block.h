@@ -135,7 +135,7 @@ struct block_request {
     void (*done)(struct block_request *request); /* once, on the thread of `loop` */
     struct loop *loop;
     int result; /* 0 or -errno (-ENOSPC, -EIO, -EPERM of a read-only node, ...) */
-    _Alignas(16) unsigned char private_area[640]; /* of io/block; need not be initialised */
+    _Alignas(16) unsigned char private_area[768]; /* of io/block; need not be initialised */
 };
 
 /* Never fails: errors arrive in done(), which is not called from inside of submit. On the thread

@@ -1,6 +1,7 @@
 # Block nodes and their drivers; part of the system emulator.
 
 ifeq ($(CONFIG_SYSTEM),yes)
+src-io += io/block/async.c
 src-io += io/block/blkdebug.c
 src-io += io/block/cluster-map.c
 src-io += io/block/copy-on-read.c

@@ -181,11 +181,18 @@ struct block_child_rule {
     bool required;
 };
 
-/* A request that needs no code of this driver: it is the same one on a child (forward()). */
+/* Where a request goes that needs no code of this driver (forward()). */
 struct block_forward {
-    struct block_node *node; /* the child */
-    uint64_t offset;         /* in the child */
+    size_t size; /* comes in as the request's; less: only so much of it, from its front */
+    struct block_node *node; /* the child, in which it is the same request ... */
+    uint64_t offset;         /* ... there */
+    bool zeros;              /* no child: it reads as zeros, and is done */
     void *cookie;            /* of the driver, for forward_done() */
+    /* A write that needs the bytes around it: together they go to `offset`. They are read there,
+     * with as many as are written between them; without `from` they are zeros. */
+    size_t before, after;
+    struct block_node *from;
+    uint64_t from_offset;
 };
 
 struct block_async; /* io/block/async.h: a request on its way through the host's engine */
@@ -257,19 +264,25 @@ struct block_driver {
     /* New virtual size. `exact` false: may become larger (host devices). New bytes read as zero. */
     int (*truncate)(struct block_node *node, uint64_t size, bool exact,
                     enum block_preallocation preallocation, char *error, size_t error_size);
+    /* The node ends at `size` or farther, and where it ended before there is room on the host,
+     * which reads as zeros. Shortens nothing that is written meanwhile. -ENOTSUP: that is of no use
+     * here. */
+    int (*reserve)(struct block_node *node, uint64_t size);
     /* The size may have changed behind our back (host devices): asks the host. */
     int (*update_size)(struct block_node *node);
 
     /*
-     * The way around the workers. True: the whole request is the same request at
-     * forward->offset of forward->node, and stays so until forward_done() (NULL: nothing to be
-     * told). Called on loops' threads: it does not block, takes no lock that is held over I/O, and
-     * says false when it would have to (metadata not in memory, something to allocate).
+     * The way around the workers. True: the request, or its first part, is what *forward says, and
+     * stays so until forward_done() (NULL: nothing to be told). Called on loops' threads: it does
+     * not block, takes no lock that is held over I/O, and says false when it would have to
+     * (metadata not in memory). A write may be behind the end of a node that can grow.
+     * forward_done() gets the result; -ECANCELED: nothing was written, -ENOTSUP: perhaps something,
+     * and a worker does all of it again.
      */
     bool (*forward)(struct block_node *node, enum block_request_kind kind, uint64_t offset,
                     uint64_t size, struct block_forward *forward);
-    void (*forward_done)(struct block_node *node, const struct block_forward *forward,
-                         enum block_request_kind kind, int result);
+    void (*forward_done)(struct block_node *node, void *cookie, enum block_request_kind kind,
+                         int result);
     /* The bottom of such a way: starts it, without blocking; false: not possible (the worker's
      * operation is called then). On the thread of the request's loop. */
     bool (*submit)(struct block_node *node, struct block_async *async);
@@ -347,6 +360,8 @@ int block_discard(struct block_node *node, uint64_t offset, uint64_t size);
 int block_flush(struct block_node *node);
 int block_truncate(struct block_node *node, uint64_t size, bool exact,
                    enum block_preallocation preallocation, char *error, size_t error_size);
+/* As driver->reserve(). */
+int block_reserve(struct block_node *node, uint64_t size);
 
 /* Of the node; filters are looked through, and what a driver does not say is 0 or unknown. The
  * caller frees the names. */

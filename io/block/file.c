@@ -13,10 +13,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #define PIECES     64   /* elements of an iovec that go into one system call */
@@ -381,6 +383,19 @@ static int file_truncate(struct block_node *node, uint64_t size, bool exact,
     return err;
 }
 
+static int file_reserve(struct block_node *node, uint64_t size)
+{
+    const struct file_state *s = node->state;
+    uint64_t before = block_size(node);
+    struct statfs fs;
+
+    /* In memory room is made by clearing it, which writing does anyway. */
+    if (fstatfs(s->fd, &fs) < 0 || fs.f_type == TMPFS_MAGIC) {
+        return -ENOTSUP;
+    }
+    return size > before ? file_allocate(s->fd, 0, before, size - before) : 0;
+}
+
 static int file_update_size(struct block_node *node)
 {
     const struct file_state *s = node->state;
@@ -505,6 +520,7 @@ const struct block_driver block_file = {
     .flush = file_flush,
     .status = file_status,
     .truncate = file_truncate,
+    .reserve = file_reserve,
     .update_size = file_update_size,
     .submit = file_submit,
     .info = file_info,

@@ -118,6 +118,8 @@ bool block_has_file_child(const struct block_driver *driver);
 
 /* ---- io.c ---- */
 
+/* A write has made the node end at `end`, or farther. */
+void block_grown_to(struct block_node *node, uint64_t end);
 /* Is a write into the first bytes of a raw image that was probed harmless? 0 or -EPERM. */
 int block_check_probed(struct block_node *node, uint64_t offset, const struct block_vec *vec);
 

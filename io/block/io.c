@@ -207,7 +207,7 @@ int block_check_probed(struct block_node *node, uint64_t offset, const struct bl
     return strcmp(block_probe(head, n, node->filename)->name, "raw") == 0 ? 0 : -EPERM;
 }
 
-static void grown_to(struct block_node *node, uint64_t end)
+void block_grown_to(struct block_node *node, uint64_t end)
 {
     uint64_t size = block_size(node);
 
@@ -350,7 +350,7 @@ int block_write(struct block_node *node, uint64_t offset, const struct block_vec
               ? write_bounced(node, offset, vec, flags & native)
               : write_aligned(node, offset, vec, flags & native);
     if (!err) {
-        grown_to(node, offset + vec->size);
+        block_grown_to(node, offset + vec->size);
     }
     count_change(node);
     if (locked) {
@@ -434,7 +434,7 @@ int block_zero(struct block_node *node, uint64_t offset, uint64_t size, unsigned
     }
     count_change(node);
     if (!err) {
-        grown_to(node, offset + size);
+        block_grown_to(node, offset + size);
     }
     return err || !fua ? err : block_flush(node);
 }
@@ -525,6 +525,20 @@ int block_truncate(struct block_node *node, uint64_t size, bool exact,
     if (err && !error[0]) {
         snprintf(error, error_size, "%s: size %" PRIu64 ": %s", node->filename, size,
                  strerror(-err));
+    }
+    return err;
+}
+
+int block_reserve(struct block_node *node, uint64_t size)
+{
+    int err = check_writable(node, 0, size);
+
+    if (!err) {
+        err = node->driver->reserve ? node->driver->reserve(node, size) : -ENOTSUP;
+    }
+    if (!err) {
+        block_grown_to(node, size);
+        count_change(node);
     }
     return err;
 }

@@ -157,7 +157,8 @@ static bool raw_forward(struct block_node *node, enum block_request_kind kind, u
 {
     const struct raw *raw = node->state;
 
-    *forward = (struct block_forward){.node = node->file->node, .offset = raw->offset + offset};
+    forward->node = node->file->node;
+    forward->offset = raw->offset + offset;
     return true;
 }
 

@@ -4,6 +4,7 @@
  * Writes that run while a flush does may be covered or not; they stand behind it, the worse case.
  */
 #include "io/block/record.h"
+#include "io/block/async.h"
 #include "io/block/drivers.h"
 
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SECTOR 512
@@ -19,6 +21,7 @@ struct record {
     pthread_mutex_t lock;
     struct record_entry *entry;
     size_t count, room;
+    size_t submitted; /* requests that came without a worker */
 };
 
 static const struct block_child_rule record_children[] = {
@@ -145,11 +148,47 @@ static int record_truncate(struct block_node *node, uint64_t size, bool exact,
     return err;
 }
 
+static bool record_submit(struct block_node *node, struct block_async *async)
+{
+    struct record *r = node->state;
+
+    pthread_mutex_lock(&r->lock);
+    r->submitted++;
+    pthread_mutex_unlock(&r->lock);
+    return block_async_soon(node, async);
+}
+
+static int record_reserve(struct block_node *node, uint64_t size)
+{
+    int err = block_reserve(node->file->node, size);
+
+    return err ? err
+               : note(node->state,
+                      (struct record_entry){.resize = true, .grow = true, .size = size});
+}
+
 /* ---- for tests ---- */
 
 size_t record_count(const struct block_node *node)
 {
-    return ((const struct record *)node->state)->count;
+    struct record *r = node->state;
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->count;
+    pthread_mutex_unlock(&r->lock);
+    return count;
+}
+
+size_t record_submitted(const struct block_node *node)
+{
+    struct record *r = node->state;
+    size_t count;
+
+    pthread_mutex_lock(&r->lock);
+    count = r->submitted;
+    pthread_mutex_unlock(&r->lock);
+    return count;
 }
 
 const struct record_entry *record_get(const struct block_node *node, size_t index)
@@ -172,6 +211,13 @@ static int apply(int fd, const struct record_entry *e, bool certain, uint32_t *s
 {
     static const uint8_t zeros[SECTOR];
 
+    if (e->grow) {
+        struct stat st;
+
+        return fstat(fd, &st) < 0                                                 ? -errno
+               : st.st_size < (off_t)e->size && ftruncate(fd, (off_t)e->size) < 0 ? -errno
+                                                                                  : 0;
+    }
     if (e->resize) {
         return ftruncate(fd, (off_t)e->size) < 0 ? -errno : 0;
     }
@@ -231,5 +277,7 @@ const struct block_driver block_record = {
     .zero = record_zero,
     .discard = record_discard,
     .flush = record_flush,
+    .submit = record_submit,
     .truncate = record_truncate,
+    .reserve = record_reserve,
 };

@@ -9,13 +9,17 @@
 
 struct record_entry {
     enum block_request_kind kind; /* WRITE, FLUSH, DISCARD or ZERO */
-    bool fua, resize;             /* resize: `size` is the new size, kind is meaningless */
+    bool fua, resize;             /* resize: `size` is the new size, kind is meaningless ... */
+    bool grow;                    /* ... or it is longer already */
     uint64_t offset, size;
     uint8_t *data; /* of WRITE */
 };
 
-/* How many there are, and one of them; the node is of the driver "record". Nothing is under way. */
+/* The node is of the driver "record". How many entries there are; how many requests have come
+ * without a worker. */
 size_t record_count(const struct block_node *node);
+size_t record_submitted(const struct block_node *node);
+/* One of the entries. Nothing is under way. */
 const struct record_entry *record_get(const struct block_node *node, size_t index);
 
 /*

@@ -1,53 +1,19 @@
 /*
  * The edge: asynchronous requests of devices.
  *
- * A request is either forwarded, step by step, to a node at the bottom whose driver starts it on
- * the host's engine (raw images by io_uring), or carried out by a worker with blocking code. What
- * the engine could not do wholly a worker does again. Either way it ends on the loop that submitted
- * it, is counted there, and leaves the node's list of requests under way.
+ * A request is either started on the host's engine (async.c), or carried out by a worker with
+ * blocking code; what needs neither is done in the loop's next round. Either way it ends on the
+ * loop that submitted it, is counted there, and leaves the node's list of requests under way.
  */
-#include "io/block/async.h"
-#include "io/block/internal.h"
+#include "io/block/request.h"
 #include "io/block/throttle-filter.h"
-#include "io/loop/pool.h"
+#include "io/block/uring.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
 
-#define WORKERS      64 /* that may block in the host at once */
-#define MAX_FORWARDS 4
-
-struct step {
-    struct block_node *node;
-    struct block_forward to;
-};
-
-/* In the request's private area. */
-struct block_request_state {
-    struct block_request *request;
-    struct block_node *node;
-    struct block_node *target; /* the node, or what is below the throttles on top of it */
-    struct block_request_state *next, **link; /* under way; under the node's lock */
-    pthread_t submitter;
-    int64_t start; /* nanoseconds */
-    bool fua;
-    bool own_limits_done;
-    int refused; /* -errno: what is wrong with the request itself */
-    struct loop_job job;
-    struct throttle_wait wait;
-    struct block_async async;
-    struct step step[MAX_FORWARDS];
-    unsigned steps;
-    struct block_node *bottom;
-    unsigned long written; /* of the bottom, when a flush began */
-    struct range_lock lock;
-    bool locked;
-};
-
-static_assert(sizeof(struct block_request_state) <=
-                  sizeof(((struct block_request *)0)->private_area),
-              "the private area is too small");
+#define WORKERS 64 /* that may block in the host at once */
 
 static struct loop_pool *pool;
 static pthread_mutex_t pool_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -119,11 +85,16 @@ static void link_request(struct block_request_state *s)
     pthread_mutex_unlock(&core->lock);
 }
 
-static void finish(struct block_request_state *s, int result)
+void request_finish(struct block_request_state *s, int result)
 {
     struct block_request *request = s->request;
     struct block_core *core = s->node->core;
 
+    request->result = result;
+    if (s->inside) {
+        request->done(request);
+        return;
+    }
     pthread_mutex_lock(&core->lock);
     block_stats_count_locked(&core->stats, request, s->refused != 0, result, s->start);
     *s->link = s->next;
@@ -134,7 +105,6 @@ static void finish(struct block_request_state *s, int result)
         pthread_cond_broadcast(&core->idle);
     }
     pthread_mutex_unlock(&core->lock);
-    request->result = result;
     request->done(request);
 }
 
@@ -172,157 +142,37 @@ static void work(struct loop_job *job)
 {
     struct block_request_state *s = state_of_job(job);
 
-    s->request->result = s->refused ? s->refused : perform(s);
+    s->request->result = perform(s);
 }
 
 static void work_done(struct loop_job *job)
 {
     struct block_request_state *s = state_of_job(job);
 
-    finish(s, s->request->result);
+    request_finish(s, s->request->result);
 }
 
-static void give_to_worker(struct block_request_state *s)
+void request_give_to_worker(struct block_request_state *s)
 {
     s->job = (struct loop_job){.work = work, .done = work_done, .loop = s->request->loop};
     loop_pool_submit(get_pool(), &s->job);
 }
 
-/* ---- by the host's engine ---- */
+/* ---- at once ---- */
 
-/* Leaves the way, in the reverse order of coming. */
-static void leave(struct block_request_state *s, int result)
-{
-    if (s->locked) {
-        range_lock_release(&s->bottom->core->writes, &s->lock);
-        s->locked = false;
-    }
-    while (s->steps) {
-        const struct step *step = &s->step[--s->steps];
-
-        if (step->node->driver->forward_done) {
-            step->node->driver->forward_done(step->node, &step->to, s->request->kind, result);
-        }
-    }
-}
-
-static void async_done(struct block_async *async, int result)
+static void posted(struct loop_post *post)
 {
     struct block_request_state *s =
-        (struct block_request_state *)((char *)async - offsetof(struct block_request_state, async));
-    struct block_core *bottom = s->bottom->core;
+        (struct block_request_state *)((char *)post - offsetof(struct block_request_state, post));
 
-    if (s->request->kind == BLOCK_WRITE) {
-        __atomic_fetch_add(&bottom->written, 1, __ATOMIC_ACQ_REL);
-    } else if (s->request->kind == BLOCK_FLUSH && !result) {
-        __atomic_store_n(&bottom->flushed, s->written, __ATOMIC_RELEASE);
-    }
-    leave(s, result);
-    if (result == -ENOTSUP) {
-        give_to_worker(s);
-    } else {
-        finish(s, result);
-    }
+    request_finish(s, s->request->result);
 }
 
-/* Does this node let the request through as it is? */
-static bool passes(const struct block_node *node, const struct block_request *r, uint64_t offset)
+void request_finish_soon(struct block_request_state *s, int result)
 {
-    const struct block_core *core = node->core;
-
-    if (core->inactive) {
-        return false;
-    }
-    if (r->kind == BLOCK_WRITE &&
-        (node->readonly || core->generic.detect_zeroes != BLOCK_DETECT_OFF ||
-         (core->probed_raw && offset < BLOCK_PROBE_SIZE))) {
-        return false;
-    }
-    uint64_t size = block_size(node);
-
-    return r->kind == BLOCK_FLUSH || (offset <= size && r->size <= size - offset);
-}
-
-static bool iov_fits(const struct block_node *node, const struct block_request *r)
-{
-    uintptr_t mask = (node->memory_alignment ? node->memory_alignment : 1) - 1;
-    uint64_t unit = (node->alignment ? node->alignment : 1) - 1;
-    uint64_t total = 0;
-
-    for (unsigned i = 0; i < r->iov_count; i++) {
-        if (((uintptr_t)r->iov[i].iov_base & mask) || (r->iov[i].iov_len & unit)) {
-            return false;
-        }
-        total += r->iov[i].iov_len;
-    }
-    return total == r->size;
-}
-
-static bool start_at_bottom(struct block_request_state *s, uint64_t offset)
-{
-    struct block_request *r = s->request;
-    struct block_node *node = s->bottom;
-    uint64_t unit = (node->alignment ? node->alignment : 1) - 1;
-
-    if (!node->driver->submit || (r->kind == BLOCK_FLUSH && node->no_flush)) {
-        return false;
-    }
-    if (r->kind != BLOCK_FLUSH && (((offset | r->size) & unit) || !iov_fits(node, r) ||
-                                   (node->max_transfer && r->size > node->max_transfer))) {
-        return false;
-    }
-    if (r->kind == BLOCK_WRITE && unit) {
-        s->locked = range_lock_try(&node->core->writes, &s->lock, offset, r->size, false);
-        if (!s->locked) {
-            return false;
-        }
-    }
-    s->written = __atomic_load_n(&node->core->written, __ATOMIC_ACQUIRE);
-    if (r->kind == BLOCK_FLUSH &&
-        s->written == __atomic_load_n(&node->core->flushed, __ATOMIC_ACQUIRE)) {
-        return false; /* block_flush() sees that nothing is to be done */
-    }
-    s->async = (struct block_async){.kind = r->kind,
-                                    .flags = s->fua ? BLOCK_FUA : 0,
-                                    .offset = offset,
-                                    .size = (size_t)r->size,
-                                    .iov = r->iov,
-                                    .iov_count = r->iov_count,
-                                    .loop = r->loop,
-                                    .done = async_done};
-    return node->driver->submit(node, &s->async);
-}
-
-static bool start_async(struct block_request_state *s)
-{
-    struct block_request *r = s->request;
-    struct block_node *node = s->target;
-    uint64_t offset = r->offset;
-
-    if (r->kind != BLOCK_READ && r->kind != BLOCK_WRITE && r->kind != BLOCK_FLUSH) {
-        return false;
-    }
-    while (passes(node, r, offset)) {
-        if (!node->driver->forward) {
-            s->bottom = node;
-            if (start_at_bottom(s, offset)) {
-                return true;
-            }
-            break;
-        }
-        struct step *step = &s->step[s->steps];
-
-        if (s->steps == MAX_FORWARDS ||
-            !node->driver->forward(node, r->kind, offset, r->size, &step->to)) {
-            break;
-        }
-        step->node = node;
-        s->steps++;
-        node = step->to.node;
-        offset = step->to.offset;
-    }
-    leave(s, -ENOTSUP);
-    return false;
+    s->request->result = result;
+    s->post.fn = posted;
+    loop_post(s->request->loop, &s->post);
 }
 
 /* ---- the way in ---- */
@@ -353,8 +203,8 @@ static int check(const struct block_node *node, const struct block_request *r)
 
 static void dispatch(struct block_request_state *s)
 {
-    if (!start_async(s)) {
-        give_to_worker(s);
+    if (!request_start_async(s)) {
+        request_give_to_worker(s);
     }
 }
 
@@ -397,24 +247,39 @@ static void admit(struct block_request_state *s)
     }
 }
 
-void block_submit(struct block_node *node, struct block_request *request)
+static struct block_request_state *begin(struct block_node *node, struct block_request *request)
 {
     struct block_request_state *s = (struct block_request_state *)request->private_area;
 
-    memset(s, 0, offsetof(struct block_request_state, step));
+    memset(s, 0, offsetof(struct block_request_state, async));
     s->request = request;
     s->node = node;
     s->target = node;
+    return s;
+}
+
+void request_submit_inside(struct block_node *node, struct block_request *request, unsigned depth)
+{
+    struct block_request_state *s = begin(node, request);
+
+    s->inside = true;
+    s->depth = depth;
+    s->fua = request->fua;
+    dispatch(s);
+}
+
+void block_submit(struct block_node *node, struct block_request *request)
+{
+    struct block_request_state *s = begin(node, request);
+
     s->submitter = pthread_self();
     s->start = loop_clock_now(LOOP_CLOCK_REALTIME);
     s->refused = check(node, request);
     s->fua = (request->fua || !node->core->generic.writeback) &&
              (request->kind == BLOCK_WRITE || request->kind == BLOCK_ZERO);
-    s->steps = 0;
-    s->locked = false;
     link_request(s);
     if (s->refused) {
-        give_to_worker(s);
+        request_finish_soon(s, s->refused);
     } else {
         admit(s);
     }

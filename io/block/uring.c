@@ -1,6 +1,7 @@
 /*
- * A ring for each loop: the loop watches the ring's descriptor for completions, and a bottom half
- * submits what one round has gathered.
+ * A ring for each loop. What one round has gathered is submitted by a post at the beginning of the
+ * next, which also takes what is complete by then; for what takes longer the loop watches the
+ * ring's descriptor.
  *
  * The loop's thread alone touches its ring; a thread-local pointer finds it, the list of all rings
  * is for the end and for threads that run several loops. When the kernel forbids io_uring (seccomp,
@@ -22,6 +23,7 @@
 
 #include <errno.h>
 #include <liburing.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -32,7 +34,8 @@ struct ring {
     struct loop *loop;
     struct io_uring uring;
     struct loop_fd *watch;
-    struct loop_bh *bh;             /* submits */
+    struct loop_post post; /* submits */
+    bool posted;
     struct uring_op *first, **last; /* gathered, and not in the ring yet */
     unsigned under_way;
     struct ring *next;
@@ -49,12 +52,25 @@ static _Thread_local unsigned mine_generation; /* ... which exists if none has g
 
 static void prepare(struct io_uring_sqe *sqe, const struct uring_op *op)
 {
+    bool one = op->iov_count == 1 && op->iov->iov_len <= UINT_MAX;
+
     switch (op->kind) {
     case URING_READ:
-        io_uring_prep_readv(sqe, op->fd, op->iov, op->iov_count, op->offset);
+        if (one) {
+            io_uring_prep_read(sqe, op->fd, op->iov->iov_base, (unsigned)op->iov->iov_len,
+                               op->offset);
+        } else {
+            io_uring_prep_readv(sqe, op->fd, op->iov, op->iov_count, op->offset);
+        }
         break;
     case URING_WRITE:
-        io_uring_prep_writev2(sqe, op->fd, op->iov, op->iov_count, op->offset, op->rw_flags);
+        if (one) {
+            io_uring_prep_write(sqe, op->fd, op->iov->iov_base, (unsigned)op->iov->iov_len,
+                                op->offset);
+        } else {
+            io_uring_prep_writev(sqe, op->fd, op->iov, op->iov_count, op->offset);
+        }
+        sqe->rw_flags = op->rw_flags;
         break;
     case URING_FDATASYNC:
         io_uring_prep_fsync(sqe, op->fd, IORING_FSYNC_DATASYNC);
@@ -63,10 +79,38 @@ static void prepare(struct io_uring_sqe *sqe, const struct uring_op *op)
     io_uring_sqe_set_data(sqe, (void *)op);
 }
 
-static void submit_gathered(void *opaque)
+static void post(struct ring *ring)
 {
-    struct ring *ring = opaque;
+    if (!ring->posted) {
+        ring->posted = true;
+        loop_post(ring->loop, &ring->post);
+    }
+}
 
+/* Ends what is complete, as far as it is now: what done() starts has its turn later. */
+static void reap(struct ring *ring)
+{
+    unsigned n = io_uring_cq_ready(&ring->uring);
+    struct io_uring_cqe *cqe;
+
+    while (n-- && io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
+        struct uring_op *op = io_uring_cqe_get_data(cqe);
+        int result = cqe->res;
+
+        io_uring_cqe_seen(&ring->uring, cqe);
+        ring->under_way--;
+        op->done(op, result);
+    }
+    if (ring->first || io_uring_cq_ready(&ring->uring)) {
+        post(ring);
+    }
+}
+
+static void submit_gathered(struct loop_post *opaque)
+{
+    struct ring *ring = (struct ring *)((char *)opaque - offsetof(struct ring, post));
+
+    ring->posted = false;
     while (ring->first && ring->under_way < ENTRIES) {
         struct io_uring_sqe *sqe = io_uring_get_sqe(&ring->uring);
 
@@ -81,35 +125,20 @@ static void submit_gathered(void *opaque)
         ring->last = &ring->first;
     }
     if (io_uring_submit(&ring->uring) < 0 || io_uring_sq_ready(&ring->uring)) {
-        loop_bh_schedule(ring->bh); /* the kernel is short of something for now */
+        post(ring); /* the kernel is short of something for now */
     }
+    reap(ring);
 }
 
 static void completed(void *opaque, unsigned events)
 {
-    struct ring *ring = opaque;
-    struct io_uring_cqe *cqe;
-
-    while (io_uring_peek_cqe(&ring->uring, &cqe) == 0) {
-        struct uring_op *op = io_uring_cqe_get_data(cqe);
-        int result = cqe->res;
-
-        io_uring_cqe_seen(&ring->uring, cqe);
-        ring->under_way--;
-        op->done(op, result);
-    }
-    if (ring->first) {
-        submit_gathered(ring);
-    }
+    reap(opaque);
 }
 
 static void free_ring(struct ring *ring)
 {
     if (ring->watch) {
         loop_fd_remove(ring->watch);
-    }
-    if (ring->bh) {
-        loop_bh_destroy(ring->bh);
     }
     io_uring_queue_exit(&ring->uring);
     free(ring);
@@ -125,7 +154,9 @@ static int register_ring(struct io_uring *uring, unsigned what, const void *of, 
 static int restrict_ring(struct io_uring *uring)
 {
     struct io_uring_restriction allowed[] = {
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READ},
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_READV},
+        {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITE},
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_WRITEV},
         {.opcode = IORING_RESTRICTION_SQE_OP, .sqe_op = IORING_OP_FSYNC},
     };
@@ -163,8 +194,8 @@ static struct ring *create_ring(struct loop *loop)
     ring->loop = loop;
     ring->last = &ring->first;
     ring->watch = loop_fd_add(loop, ring->uring.ring_fd, LOOP_IN, completed, ring);
-    ring->bh = loop_bh_create(loop, submit_gathered, ring);
-    if (!ring->watch || !ring->bh) {
+    ring->post.fn = submit_gathered;
+    if (!ring->watch) {
         free_ring(ring);
         return NULL;
     }
@@ -218,12 +249,10 @@ bool uring_submit(struct loop *loop, struct uring_op *op)
     if (!ring) {
         return false;
     }
-    if (!ring->first) {
-        loop_bh_schedule(ring->bh);
-    }
     op->next = NULL;
     *ring->last = op;
     ring->last = &op->next;
+    post(ring);
     return true;
 }
 

@@ -8,7 +8,6 @@
  */
 #include "io/chardev/internal.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -22,7 +21,9 @@ static const struct chardev_class *const classes[] = {
     &chardev_pty,  &chardev_serial,  &chardev_socket, &chardev_udp,  NULL,
 };
 
-static struct chardev *all; /* in the order of making */
+enum { ID_SIZE = IDLIST_MAX + 2 }; /* a byte more than fits, which shows */
+
+static struct idlist all;
 static void (*quit_fn)(void *opaque);
 static void *quit_opaque;
 
@@ -197,27 +198,17 @@ bool chardev_is_open(const struct chardev *chr)
 
 struct chardev *chardev_find(const char *id)
 {
-    struct chardev *chr = all;
-
-    while (chr && strcmp(chr->id, id) != 0) {
-        chr = chr->next;
-    }
-    return chr;
+    return idlist_find(&all, id);
 }
 
 const char *chardev_id(const struct chardev *chr)
 {
-    return chr->id;
+    return chr->node.id;
 }
 
 struct chardev *chardev_at(unsigned n)
 {
-    struct chardev *chr = all;
-
-    for (; chr && n; n--) {
-        chr = chr->next;
-    }
-    return chr;
+    return idlist_at(&all, n);
 }
 
 const char *chardev_kind(const struct chardev *chr)
@@ -237,45 +228,15 @@ const char *chardev_filename(const struct chardev *chr)
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
-/* The names in a list that are not a kind's own. */
-struct named {
-    char id[128];
-    char kind[32];
-    bool too_long;
-};
-
-static bool take_name(char *to, size_t size, const char *value, bool *too_long)
-{
-    *too_long |= (size_t)snprintf(to, size, "%s", value) >= size;
-    return true;
-}
-
+/* What is in a list of options and not a kind's own: the id goes to `opaque`. One that is too long
+ * stays so. */
 static bool common_option(void *opaque, const char *name, const char *value)
 {
-    struct named *named = opaque;
-
     if (!strcmp(name, "id")) {
-        return take_name(named->id, sizeof(named->id), value, &named->too_long);
+        snprintf(opaque, ID_SIZE, "%s", value);
+        return true;
     }
-    if (!strcmp(name, "backend")) {
-        return take_name(named->kind, sizeof(named->kind), value, &named->too_long);
-    }
-    return false;
-}
-
-/* What we make up for the user begins with '#'. */
-static bool is_id(const char *id)
-{
-    id += *id == '#';
-    if (!isalpha((unsigned char)*id)) {
-        return false;
-    }
-    for (; *id; id++) {
-        if (!isalnum((unsigned char)*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
+    return !strcmp(name, "backend");
 }
 
 static const struct chardev_class *find_class(const char *name)
@@ -314,7 +275,7 @@ static void free_chardev(struct chardev *chr)
         loop_bh_destroy(chr->bh);
     }
     property_clear(chr->class->properties, chr);
-    free(chr->id);
+    free(chr->node.id);
     free(chr);
 }
 
@@ -346,20 +307,18 @@ static int bring_up(struct chardev *chr, const char *who, char *error, size_t er
 int chardev_create(struct chardev **chr, struct loop *loop, const char *options, char *error,
                    size_t error_size)
 {
-    struct named named = {0};
+    char kind[32] = "", id[ID_SIZE] = "", who[192];
     size_t length = strcspn(options, ",=");
-    char who[192];
 
     *chr = NULL;
     /* The kind comes first, without its name ("backend="). */
     if (options[length] != '=') {
-        snprintf(named.kind, sizeof(named.kind), "%.*s", (int)length, options);
+        snprintf(kind, sizeof(kind), "%.*s", (int)length, options);
         options += length + (options[length] == ',');
     } else if (!strncmp(options, "backend=", 8)) {
-        snprintf(named.kind, sizeof(named.kind), "%.*s", (int)strcspn(options + 8, ","),
-                 options + 8);
+        snprintf(kind, sizeof(kind), "%.*s", (int)strcspn(options + 8, ","), options + 8);
     }
-    const struct chardev_class *class = find_class(named.kind);
+    const struct chardev_class *class = find_class(kind);
 
     /* A reader that is gone is an error of write(), not the end of the process. */
     signal(SIGPIPE, SIG_IGN);
@@ -367,7 +326,7 @@ int chardev_create(struct chardev **chr, struct loop *loop, const char *options,
         snprintf(error, error_size,
                  "chardev '%s': expected null, ringbuf, file, pipe, stdio, pty, serial, socket or "
                  "udp",
-                 named.kind);
+                 kind);
         return -EINVAL;
     }
     struct chardev *made = calloc(1, class->size);
@@ -385,35 +344,22 @@ int chardev_create(struct chardev **chr, struct loop *loop, const char *options,
     if (err) {
         snprintf(error, error_size, "%s: no memory", who);
     } else {
-        err = property_set_list(class->properties, made, who, options, common_option, &named, error,
+        err = property_set_list(class->properties, made, who, options, common_option, id, error,
                                 error_size);
     }
-    if (!err && (named.too_long || !is_id(named.id))) {
-        snprintf(error, error_size,
-                 "%s: id=%s: expected a letter, then letters, digits, '-', '.' or '_'", who,
-                 named.id);
-        err = -EINVAL;
-    }
-    if (!err && chardev_find(named.id)) {
-        snprintf(error, error_size, "%s: id=%s: there is one with this id already", who, named.id);
-        err = -EEXIST;
+    if (!err) {
+        err = idlist_name(&all, &made->node, id, who, error, error_size);
     }
     if (!err) {
-        made->id = strdup(named.id);
         snprintf(made->filename, sizeof(made->filename), "%s", class->name);
-        snprintf(who, sizeof(who), "chardev %s", named.id);
-        err = made->id ? bring_up(made, who, error, error_size) : -ENOMEM;
+        snprintf(who, sizeof(who), "chardev %s", id);
+        err = bring_up(made, who, error, error_size);
     }
     if (err) {
         free_chardev(made);
         return err;
     }
-    struct chardev **link = &all;
-
-    while (*link) {
-        link = &(*link)->next;
-    }
-    *link = made;
+    idlist_add(&all, &made->node);
     *chr = made;
     chardev_kick(made);
     return 0;
@@ -421,12 +367,7 @@ int chardev_create(struct chardev **chr, struct loop *loop, const char *options,
 
 void chardev_destroy(struct chardev *chr)
 {
-    struct chardev **link = &all;
-
-    while (*link != chr) {
-        link = &(*link)->next;
-    }
-    *link = chr->next;
+    idlist_remove(&all, &chr->node);
     if (chr->class->close) {
         chr->class->close(chr);
     }
@@ -435,8 +376,8 @@ void chardev_destroy(struct chardev *chr)
 
 void chardev_destroy_all(void)
 {
-    while (all) {
-        chardev_destroy(all);
+    while (all.first) {
+        chardev_destroy(idlist_at(&all, 0));
     }
     chardev_restore_terminal();
 }

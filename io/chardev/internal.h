@@ -10,6 +10,7 @@
 
 #include "io/chardev/chardev.h"
 #include "io/loop/loop.h"
+#include "util/idlist.h"
 #include "util/property.h"
 
 #include <sys/types.h>
@@ -42,11 +43,10 @@ struct chardev_mux;
 
 /* The head of every kind's struct. */
 struct chardev {
+    struct idlist_node node; /* first */
     const struct chardev_class *class;
-    struct chardev *next;
     struct loop *loop;
     struct loop_bh *bh;
-    char *id;
     char filename[CHARDEV_FILENAME_MAX];
     bool open;       /* somebody is at the other end */
     bool reconnects; /* of itself, when nobody is there any more */

@@ -86,7 +86,7 @@ static int pty_open(struct chardev *chr, char *error, size_t error_size)
         ending_note_file(pty->path);
     }
     snprintf(chr->filename, sizeof(chr->filename), "pty:%s", name);
-    fprintf(stderr, "char device redirected to %s (label %s)\n", name, chr->id);
+    fprintf(stderr, "char device redirected to %s (label %s)\n", name, chr->node.id);
     pty->stream.hangup = pty_hangup;
     /* Opened and closed once, the other end hangs up; before that poll() would call it open. */
     int other = open(name, O_RDWR | O_NOCTTY | O_CLOEXEC);

@@ -89,7 +89,7 @@ static int stdio_open(struct chardev *chr, char *error, size_t error_size)
     s->in = s->out = -1;
     s->stream.in = s->stream.out = -1;
     if (owner) {
-        snprintf(error, error_size, "stdio is in use by %s", owner->chr.id);
+        snprintf(error, error_size, "stdio is in use by %s", owner->chr.node.id);
         return -EBUSY;
     }
     owner = s;

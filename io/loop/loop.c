@@ -1,9 +1,13 @@
 /*
- * Descriptors and bottom halves on a GLib main context.
+ * Descriptors, bottom halves and posts on a GLib main context.
  *
  * A watched descriptor is a GSource of ours with one GPollFD. Bottom halves of a loop share one
  * eventfd, which makes scheduling async-signal-safe (a flag and a write); the list of bottom halves
  * is walked when it fires. They are few, and a walk is cheaper than a lock in a signal handler.
+ *
+ * Posts are a queue that each round begins with, without GLib and without poll(): requests of disks
+ * that the host answers at once go around in a microsecond. Those of other threads come in by a
+ * queue with a lock, and the eventfd wakes the loop for them.
  *
  * The machine lock is released around poll() by a poll function of ours. GLib calls that without an
  * argument of ours, so the loop that a thread runs is in a thread-local variable.
@@ -18,10 +22,16 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+struct posts {
+    struct loop_post *first, **last;
+    unsigned count;
+};
+
 struct loop {
     GMainContext *context;
     void (*acquire)(void);
     void (*release)(void);
+    bool may_wait; /* in this round: then the lock is released around poll() */
     _Atomic bool quit;
     struct loop_wait wait;
     struct loop_timers *timers;
@@ -30,6 +40,11 @@ struct loop {
     struct lock bh_lock; /* of the list */
     struct loop_bh *bhs;
     unsigned bh_walking; /* depth of walks; entries are unlinked at depth 0 */
+    struct posts posts;  /* the loop's thread */
+    unsigned rounds;     /* in a row that did posts only */
+    struct lock sent_lock;
+    struct posts sent; /* by other threads; under sent_lock */
+    _Atomic bool any_sent;
 };
 
 struct loop_fd {
@@ -201,12 +216,84 @@ void loop_bh_destroy(struct loop_bh *bh)
     lock_release(&loop->bh_lock);
 }
 
+/* ---- posts ----------------------------------------------------------------------------------- */
+
+static void posts_init(struct posts *posts)
+{
+    *posts = (struct posts){.last = &posts->first};
+}
+
+static void posts_add(struct posts *posts, struct loop_post *post)
+{
+    post->next = NULL;
+    *posts->last = post;
+    posts->last = &post->next;
+    posts->count++;
+}
+
+static struct loop_post *posts_take(struct posts *posts)
+{
+    struct loop_post *post = posts->first;
+
+    posts->first = post->next;
+    posts->count--;
+    if (!posts->first) {
+        posts->last = &posts->first;
+    }
+    return post;
+}
+
+void loop_post(struct loop *loop, struct loop_post *post)
+{
+    bool first;
+
+    if (current == loop) {
+        posts_add(&loop->posts, post);
+        return;
+    }
+    lock_acquire(&loop->sent_lock);
+    first = !loop->sent.first;
+    posts_add(&loop->sent, post);
+    atomic_store(&loop->any_sent, true);
+    lock_release(&loop->sent_lock);
+    if (first) {
+        signal_eventfd(loop->bh_fd);
+    }
+}
+
+static void receive_posts(struct loop *loop)
+{
+    lock_acquire(&loop->sent_lock);
+    atomic_store(&loop->any_sent, false);
+    while (loop->sent.first) {
+        posts_add(&loop->posts, posts_take(&loop->sent));
+    }
+    lock_release(&loop->sent_lock);
+}
+
+/* Those that are there now, one by one: a nested round does the others. */
+static bool run_posts(struct loop *loop)
+{
+    unsigned n;
+
+    if (atomic_load(&loop->any_sent)) {
+        receive_posts(loop);
+    }
+    n = loop->posts.count;
+    for (unsigned i = 0; i < n && loop->posts.first; i++) {
+        struct loop_post *post = posts_take(&loop->posts);
+
+        post->fn(post);
+    }
+    return n != 0;
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static gint poll_unlocked(GPollFD *fds, guint count, gint timeout)
 {
     struct loop *loop = current;
-    bool unlock = loop && loop->release && timeout != 0;
+    bool unlock = loop && loop->release && loop->may_wait;
 
     if (unlock) {
         loop->release();
@@ -236,6 +323,8 @@ struct loop *loop_create(void)
         g_free(loop);
         return NULL;
     }
+    posts_init(&loop->posts);
+    posts_init(&loop->sent);
     loop->context = g_main_context_new();
     g_main_context_set_poll_func(loop->context, poll_unlocked);
     loop->timers = loop_timers_create(loop);
@@ -254,7 +343,7 @@ void loop_destroy(struct loop *loop)
     loop_fd_remove(loop->bh_watch);
     loop_timers_destroy(loop->timers);
     bh_sweep_locked(loop);
-    g_assert(!loop->bhs);
+    g_assert(!loop->bhs && !loop->posts.first && !loop->sent.first);
     close(loop->bh_fd);
     g_main_context_unref(loop->context);
     g_free(loop);
@@ -290,13 +379,21 @@ static void signal_rest(struct loop *loop)
 bool loop_iterate(struct loop *loop, bool wait)
 {
     struct loop *outer = current;
+    bool outer_may_wait = loop->may_wait;
 
     if (loop->bh_walking) {
         signal_rest(loop);
     }
     current = loop;
-    bool any = g_main_context_iteration(loop->context, wait);
+    loop->may_wait = wait;
+    bool any = run_posts(loop);
 
+    /* Who waits for the loop's lock has a chance in each round. */
+    if (!any || loop->release || ++loop->rounds == LOOP_POSTS_ONLY) {
+        loop->rounds = 0;
+        any |= g_main_context_iteration(loop->context, wait && !any);
+    }
+    loop->may_wait = outer_may_wait;
     current = outer;
     return any;
 }

@@ -129,4 +129,22 @@ void loop_bh_schedule(struct loop_bh *bh);
 /* fn is not called any more. By the loop's thread, also inside of fn; frees bh. */
 void loop_bh_destroy(struct loop_bh *bh);
 
+/* ---- posts ----------------------------------------------------------------------------------- */
+
+/* What is to be done in the loop's next round, for what comes with every request: it is embedded by
+ * its user, and on the loop's own thread costs no system call. */
+struct loop_post {
+    void (*fn)(struct loop_post *post);
+    struct loop_post *next;
+};
+
+/*
+ * Has post->fn called once on the loop's thread, in the order of posting. The loop does not touch
+ * the post any more then: fn may free it or post it again. Posts come before descriptors, which
+ * have their turn at least in every LOOP_POSTS_ONLY-th round. Any thread; not from signal handlers,
+ * and not what is posted already.
+ */
+void loop_post(struct loop *loop, struct loop_post *post);
+#define LOOP_POSTS_ONLY 8
+
 #endif

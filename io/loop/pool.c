@@ -1,6 +1,6 @@
 /*
- * Workers take jobs from one queue. A finished job goes to the outlet of its loop, a list with a
- * bottom half; there is an outlet for each loop that ever submitted.
+ * Workers take jobs from one queue. A finished job is posted to its loop; what is under way is
+ * counted for each loop that ever submitted.
  */
 #include "io/loop/pool.h"
 
@@ -9,13 +9,10 @@
 #include <signal.h>
 #include <sys/prctl.h>
 
-struct outlet {
-    struct loop_pool *pool;
+struct loop_outlet {
     struct loop *loop;
-    struct loop_bh *bh;
-    struct loop_job *first, **last; /* finished, in the order of finishing */
-    unsigned pending;               /* submitted and not done */
-    struct outlet *next;
+    unsigned pending; /* submitted and not done; atomic */
+    struct loop_outlet *next;
 };
 
 struct loop_pool {
@@ -26,39 +23,33 @@ struct loop_pool {
     unsigned waiting;               /* jobs in the queue */
     bool ending;
     pthread_t *thread;
-    struct outlet *outlets;
+    struct loop_outlet *outlets;
 };
 
-static struct outlet *outlet_of_locked(struct loop_pool *pool, struct loop *loop)
+static struct loop_outlet *outlet_of_locked(struct loop_pool *pool, struct loop *loop)
 {
-    struct outlet *o = pool->outlets;
+    struct loop_outlet *o = pool->outlets;
 
     while (o && o->loop != loop) {
         o = o->next;
     }
+    if (!o) {
+        o = g_new0(struct loop_outlet, 1);
+        o->loop = loop;
+        o->next = pool->outlets;
+        pool->outlets = o;
+    }
     return o;
 }
 
-/* Calls done() of what has finished, on the loop's thread. */
-static void outlet_ready(void *opaque)
+/* On the loop's thread. */
+static void finished(struct loop_post *post)
 {
-    struct outlet *o = opaque;
+    struct loop_job *job = (struct loop_job *)((char *)post - offsetof(struct loop_job, post));
+    struct loop_outlet *o = job->outlet;
 
-    pthread_mutex_lock(&o->pool->lock);
-    struct loop_job *job = o->first;
-
-    o->first = NULL;
-    o->last = &o->first;
-    pthread_mutex_unlock(&o->pool->lock);
-    while (job) {
-        struct loop_job *next = job->next; /* done() may free the job */
-
-        job->done(job);
-        pthread_mutex_lock(&o->pool->lock);
-        o->pending--;
-        pthread_mutex_unlock(&o->pool->lock);
-        job = next;
-    }
+    job->done(job); /* may free the job */
+    __atomic_fetch_sub(&o->pending, 1, __ATOMIC_RELEASE);
 }
 
 static void *worker_main(void *opaque)
@@ -85,13 +76,8 @@ static void *worker_main(void *opaque)
         pool->waiting--;
         pthread_mutex_unlock(&pool->lock);
         job->work(job);
+        loop_post(job->loop, &job->post);
         pthread_mutex_lock(&pool->lock);
-        struct outlet *o = outlet_of_locked(pool, job->loop);
-
-        job->next = NULL;
-        *o->last = job;
-        o->last = &job->next;
-        loop_bh_schedule(o->bh);
     }
     pthread_mutex_unlock(&pool->lock);
     return NULL;
@@ -130,49 +116,41 @@ struct loop_pool *loop_pool_create(unsigned threads)
 
 void loop_pool_submit(struct loop_pool *pool, struct loop_job *job)
 {
-    pthread_mutex_lock(&pool->lock);
-    struct outlet *o = outlet_of_locked(pool, job->loop);
+    bool wake;
 
-    if (!o) {
-        o = g_new0(struct outlet, 1);
-        o->pool = pool;
-        o->loop = job->loop;
-        o->last = &o->first;
-        o->bh = loop_bh_create(job->loop, outlet_ready, o);
-        g_assert(o->bh);
-        o->next = pool->outlets;
-        pool->outlets = o;
-    }
-    o->pending++;
     job->next = NULL;
+    job->post.fn = finished;
+    pthread_mutex_lock(&pool->lock);
+    job->outlet = outlet_of_locked(pool, job->loop);
+    __atomic_fetch_add(&job->outlet->pending, 1, __ATOMIC_RELAXED);
     *pool->last = job;
     pool->last = &job->next;
     pool->waiting++;
     if (pool->waiting > pool->idle && pool->count < pool->max) {
         start_worker_locked(pool);
     }
-    pthread_cond_signal(&pool->work);
+    wake = pool->idle != 0;
     pthread_mutex_unlock(&pool->lock);
+    if (wake) {
+        pthread_cond_signal(&pool->work);
+    }
 }
 
 void loop_pool_forget(struct loop_pool *pool, struct loop *loop)
 {
     pthread_mutex_lock(&pool->lock);
-    struct outlet **at = &pool->outlets, *o;
+    struct loop_outlet **at = &pool->outlets, *o;
 
     while (*at && (*at)->loop != loop) {
         at = &(*at)->next;
     }
     o = *at;
     if (o) {
-        g_assert(!o->pending);
+        g_assert(!__atomic_load_n(&o->pending, __ATOMIC_ACQUIRE));
         *at = o->next;
     }
     pthread_mutex_unlock(&pool->lock);
-    if (o) {
-        loop_bh_destroy(o->bh);
-        g_free(o);
-    }
+    g_free(o);
 }
 
 void loop_pool_rest(struct loop_pool *pool)
@@ -190,24 +168,16 @@ void loop_pool_rest(struct loop_pool *pool)
 
 void loop_pool_destroy(struct loop_pool *pool)
 {
-    for (struct outlet *o = pool->outlets; o; o = o->next) {
-        for (;;) {
-            pthread_mutex_lock(&pool->lock);
-            bool busy = o->pending != 0;
-
-            pthread_mutex_unlock(&pool->lock);
-            if (!busy) {
-                break;
-            }
+    for (struct loop_outlet *o = pool->outlets; o; o = o->next) {
+        while (__atomic_load_n(&o->pending, __ATOMIC_ACQUIRE)) {
             loop_iterate(o->loop, true);
         }
     }
     loop_pool_rest(pool);
     while (pool->outlets) {
-        struct outlet *o = pool->outlets;
+        struct loop_outlet *o = pool->outlets;
 
         pool->outlets = o->next;
-        loop_bh_destroy(o->bh);
         g_free(o);
     }
     g_free(pool->thread);

@@ -18,6 +18,8 @@ struct loop_job {
     void (*done)(struct loop_job *job); /* on the loop's thread; may free or submit the job again */
     struct loop *loop;
     struct loop_job *next;
+    struct loop_outlet *outlet;
+    struct loop_post post;
 };
 
 /* At most `threads` (at least 1) workers; they start when needed. NULL when out of memory. */

@@ -12,6 +12,7 @@
 
 #include "io/loop/loop.h"
 #include "io/net/net.h"
+#include "util/idlist.h"
 #include "util/property.h"
 
 enum {
@@ -54,11 +55,10 @@ struct net_queued;
 
 /* The head of every kind's struct. */
 struct net_backend {
+    struct idlist_node node; /* first */
     const struct net_class *class;
-    struct net_backend *next;
     struct loop *loop;
     struct loop_bh *bh;
-    char *id;
     const struct net_handlers *handlers; /* of the card; NULL: none */
     void *opaque;
     unsigned header;   /* bytes on the card's frames */

@@ -105,7 +105,7 @@ static void readable(void *opaque, unsigned events)
             link_stream_kick(link);
             return;
         }
-        error_warn("netdev %s: the peer sends no frames", link->net->id);
+        error_warn("netdev %s: the peer sends no frames", link->net->node.id);
     } else if (n < 0 && (errno == EAGAIN || errno == EINTR)) {
         return;
     }

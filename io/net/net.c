@@ -13,7 +13,6 @@
 #include "io/net/internal.h"
 #include "io/net/offload.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,7 +34,7 @@ static const struct net_class *const classes[] = {
     &net_tap,  &net_socket, &net_stream_class, &net_dgram_class, &net_hubport, NULL,
 };
 
-static struct net_backend *all; /* in the order of making */
+static struct idlist all;
 
 /* ---- pieces ---------------------------------------------------------------------------------- */
 
@@ -375,7 +374,7 @@ void net_new_mac(uint8_t mac[6])
 int net_hostfwd(struct net_backend *net, const char *spec, bool add, char *error, size_t error_size)
 {
     if (!net->class->hostfwd) {
-        snprintf(error, error_size, "netdev %s: expected one of kind user", net->id);
+        snprintf(error, error_size, "netdev %s: expected one of kind user", net->node.id);
         return -EINVAL;
     }
     return net->class->hostfwd(net, spec, add, error, error_size);
@@ -385,17 +384,12 @@ int net_hostfwd(struct net_backend *net, const char *spec, bool add, char *error
 
 struct net_backend *net_find(const char *id)
 {
-    struct net_backend *net = all;
-
-    while (net && strcmp(net->id, id) != 0) {
-        net = net->next;
-    }
-    return net;
+    return idlist_find(&all, id);
 }
 
 const char *net_id(const struct net_backend *net)
 {
-    return net->id;
+    return net->node.id;
 }
 
 const char *net_kind(const struct net_backend *net)
@@ -405,20 +399,14 @@ const char *net_kind(const struct net_backend *net)
 
 struct net_backend *net_at(unsigned n)
 {
-    struct net_backend *net = all;
-
-    for (; net && n; n--) {
-        net = net->next;
-    }
-    return net;
+    return idlist_at(&all, n);
 }
 
 /* ---- making ---------------------------------------------------------------------------------- */
 
 struct named {
     struct net_backend *net;
-    char id[128];
-    bool too_long;
+    char id[IDLIST_MAX + 2]; /* one that is too long stays so */
 };
 
 static bool other_option(void *opaque, const char *name, const char *value)
@@ -426,27 +414,11 @@ static bool other_option(void *opaque, const char *name, const char *value)
     struct named *named = opaque;
 
     if (!strcmp(name, "id")) {
-        named->too_long |=
-            (size_t)snprintf(named->id, sizeof(named->id), "%s", value) >= sizeof(named->id);
+        snprintf(named->id, sizeof(named->id), "%s", value);
         return true;
     }
     return !strcmp(name, "type") ||
            (named->net->class->option && named->net->class->option(named->net, name, value));
-}
-
-/* What we make up for the user begins with '#'. */
-static bool is_id(const char *id)
-{
-    id += *id == '#';
-    if (!isalpha((unsigned char)*id)) {
-        return false;
-    }
-    for (; *id; id++) {
-        if (!isalnum((unsigned char)*id) && !strchr("-._", *id)) {
-            return false;
-        }
-    }
-    return true;
 }
 
 static const struct net_class *find_class(const char *name)
@@ -469,7 +441,7 @@ static void free_backend(struct net_backend *net)
     }
     property_clear(net->class->properties, net);
     free(net->scratch);
-    free(net->id);
+    free(net->node.id);
     free(net);
 }
 
@@ -481,11 +453,11 @@ static int bring_up(struct net_backend *net, char *error, size_t error_size)
     net->scratch = malloc(NET_FRAME_MAX + sizeof(struct net_header));
     net->bh = loop_bh_create(net->loop, kicked, net);
     net->queue_end = &net->queue;
-    if (net->scratch && net->bh && net->id) {
+    if (net->scratch && net->bh) {
         err = net->class->open(net, text, sizeof(text));
     }
     if (err) {
-        snprintf(error, error_size, "netdev %s: %s", net->id ? net->id : "", text);
+        snprintf(error, error_size, "netdev %s: %s", net->node.id, text);
     }
     return err;
 }
@@ -534,18 +506,10 @@ int net_create(struct net_backend **net, struct loop *loop, const char *options,
         err = property_set_list(class->properties, made, who, options, other_option, &named, error,
                                 error_size);
     }
-    if (!err && (named.too_long || !is_id(named.id))) {
-        snprintf(error, error_size,
-                 "%s: id=%s: expected a letter, then letters, digits, '-', '.' or '_'", who,
-                 named.id);
-        err = -EINVAL;
-    }
-    if (!err && net_find(named.id)) {
-        snprintf(error, error_size, "%s: id=%s: there is one with this id already", who, named.id);
-        err = -EEXIST;
+    if (!err) {
+        err = idlist_name(&all, &made->node, named.id, who, error, error_size);
     }
     if (!err) {
-        made->id = strdup(named.id);
         err = bring_up(made, error, error_size);
     }
     if (err) {
@@ -555,12 +519,7 @@ int net_create(struct net_backend **net, struct loop *loop, const char *options,
         free_backend(made);
         return err;
     }
-    struct net_backend **link = &all;
-
-    while (*link) {
-        link = &(*link)->next;
-    }
-    *link = made;
+    idlist_add(&all, &made->node);
     *net = made;
     net_kick(made);
     return 0;
@@ -568,12 +527,7 @@ int net_create(struct net_backend **net, struct loop *loop, const char *options,
 
 void net_destroy(struct net_backend *net)
 {
-    struct net_backend **link = &all;
-
-    while (*link != net) {
-        link = &(*link)->next;
-    }
-    *link = net->next;
+    idlist_remove(&all, &net->node);
     if (net->class->close) {
         net->class->close(net);
     }
@@ -582,7 +536,7 @@ void net_destroy(struct net_backend *net)
 
 void net_destroy_all(void)
 {
-    while (all) {
-        net_destroy(all);
+    while (all.first) {
+        net_destroy(idlist_at(&all, 0));
     }
 }

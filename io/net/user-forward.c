@@ -224,7 +224,7 @@ static int guest_forward(struct user_forward *f, unsigned n, char *error, size_t
     if (!strncmp(target, "cmd:", 4)) {
         err = slirp_add_exec(user->slirp, target + 4, &f->address, f->port);
     } else {
-        snprintf(id, sizeof(id), "%.200s-guestfwd-%u", user->net.id, n);
+        snprintf(id, sizeof(id), "%.200s-guestfwd-%u", user->net.node.id, n);
         err = chardev_create_legacy(&f->chr, user->net.loop, id, target, error, error_size);
         if (err) {
             return err;

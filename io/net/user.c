@@ -437,7 +437,8 @@ struct user_timer {
 
 static void on_guest_error(const char *message, void *opaque)
 {
-    log_limited(LOG_GUEST_ERRORS, "netdev %s: %s\n", ((struct user_net *)opaque)->net.id, message);
+    log_limited(LOG_GUEST_ERRORS, "netdev %s: %s\n", ((struct user_net *)opaque)->net.node.id,
+                message);
 }
 
 static int64_t on_clock(void *opaque)

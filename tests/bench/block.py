@@ -86,6 +86,7 @@ class Io:
         else:
             command = [*engine.command, 'bench', *self.options(b.scale), '-f', self.format, '-t',
                        CACHES[self.cache], '-i', 'io_uring', image]
+        images.touch_memory()
         good = b.bench.run(command, {}, result, what)
         more = daemon.end() if daemon else 0
         found = good and re.search(rb'Run completed in ([0-9.]+) seconds', result.output)
@@ -114,6 +115,7 @@ class Command:
         for step in self.setup:
             b.images.make(*(self.place(b, w) for w in step))
         os.sync()
+        images.touch_memory()
         result = b.bench.Result()
         if b.bench.run([*engine.command, *words], {}, result, f'{self.name} on {engine.name}'):
             figures.add(result.wall[0], result.cpu[0], result.rss[0])
@@ -276,8 +278,8 @@ def measure(bench, args, only):
     try:
         for row in rows:
             figures = {e.name: Figures() for e in engines}
-            for _ in range(args.runs):
-                for e in engines:
+            for turn in range(args.runs):
+                for e in engines if turn % 2 == 0 else engines[::-1]:
                     row.run(b, e, figures[e.name])
                     os.sync()
             text, data[row.name] = line(row, engines, figures)

@@ -327,6 +327,110 @@ static void check_bhs(void)
     loop_bh_destroy(killer);
 }
 
+/* ---- posts ------------------------------------------------------------------------------------
+ */
+
+struct letter {
+    struct loop_post post;
+    const char *text;
+    unsigned more; /* how often it posts itself again */
+};
+
+static struct letter letters[3], endless;
+static _Atomic unsigned letters_sent;
+static unsigned letters_read;
+
+static void on_letter(struct loop_post *post)
+{
+    struct letter *letter = (struct letter *)post;
+
+    note(letter->text);
+    if (letter->text[0] == 'n') {
+        loop_iterate(loop, true); /* a round inside: the rest of the queue is not lost */
+        note(")");
+    }
+    if (letter->more) {
+        letter->more--;
+        loop_post(loop, post);
+    }
+}
+
+static void on_first_letter(struct loop_post *post)
+{
+    for (int i = 0; i < 3; i++) {
+        letters[i].post.fn = on_letter;
+        loop_post(loop, &letters[i].post);
+    }
+}
+
+static void on_sent(struct loop_post *post)
+{
+    letters_read++;
+    free(post);
+}
+
+static void *send_letters(void *arg)
+{
+    for (unsigned i = 0; i < 20000; i++) {
+        struct loop_post *post = calloc(1, sizeof(*post));
+
+        post->fn = on_sent;
+        loop_post(loop, post);
+        atomic_fetch_add(&letters_sent, 1);
+    }
+    return arg;
+}
+
+static void on_endless(struct loop_post *post)
+{
+    loop_post(loop, post);
+}
+
+static void check_posts(void)
+{
+    struct loop_post first = {.fn = on_first_letter};
+    unsigned rounds_needed = 0;
+    pthread_t thread[2];
+
+    trace[0] = 0;
+    letters[0].text = "a";
+    letters[0].more = 2;
+    letters[1].text = "n(";
+    letters[2].text = "c";
+    loop_post(loop, &first);
+    tap_str(trace, "", "posting does not call");
+    drain();
+    tap_str(trace, "an(ca)a", "posts are called in their order, also by a round inside of one");
+
+    for (int i = 0; i < 2; i++) {
+        pthread_create(&thread[i], NULL, send_letters, NULL);
+    }
+    while (letters_read < 40000) {
+        loop_iterate(loop, true);
+    }
+    for (int i = 0; i < 2; i++) {
+        pthread_join(thread[i], NULL);
+    }
+    tap_eq(letters_read, letters_sent, "no post of other threads is lost");
+
+    bh_runs = 0;
+    bh = loop_bh_create(loop, on_bh, NULL);
+    endless.post.fn = on_endless;
+    loop_post(loop, &endless.post);
+    loop_bh_schedule(bh);
+    while (!bh_runs && rounds_needed < 100) {
+        loop_iterate(loop, true);
+        rounds_needed++;
+    }
+    tap_ok(bh_runs == 1 && rounds_needed <= LOOP_POSTS_ONLY + 1,
+           "what is always posted does not keep descriptors from their turn (%u rounds)",
+           rounds_needed);
+    endless.post.fn = on_letter;
+    endless.text = "";
+    drain();
+    loop_bh_destroy(bh);
+}
+
 /* ---- the lock ---------------------------------------------------------------------------------
  */
 
@@ -506,6 +610,7 @@ int main(void)
     check_heap();
     check_bhs();
     check_nested_bhs();
+    check_posts();
     check_lock();
     check_pool();
     check_requests();

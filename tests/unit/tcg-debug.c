@@ -212,9 +212,10 @@ static void two_harts(void)
     insert(CODE + 4);
     harts_run();
     before = hart(1)->x[A0];
-    harts_go();
-    usleep(20000);
-    harts_wait();
+    for (unsigned n = 0; n < 1000 && (hart(1)->x[A0] <= before + 20 || hart(0)->pc != CODE + 4);
+         n++) {
+        harts_run_ms(5);
+    }
     tap_ok(hart(0)->pc == CODE + 4 && service()->debug_stop(harts[0], &stop),
            "a hart stops at its breakpoint");
     tap_ok(!service()->debug_stop(harts[1], &stop) && hart(1)->x[A0] > before + 20,
@@ -260,7 +261,10 @@ static void stands(void)
     usleep(20000);
     tap_ok(hart(0)->pc == CODE + 4 && hart(0)->x[A0] == count, "it stands until it was paused");
     vcpu_unhalt(harts[0]);
-    usleep(20000);
+    for (unsigned n = 0; n < 1000 && hart(0)->x[A0] == count; n++) {
+        usleep(5000);
+        cpu_kick(harts[0]); /* its registers come into the state */
+    }
     vcpu_pause_all(NULL, NULL);
     tap_ok(hart(0)->x[A0] > count, "or reset");
 }
@@ -374,7 +378,9 @@ static void interrupts(void)
     cpu_irq_set(&rv->sys.wiring.lines, RV_IRQ_MSI, false);
     /* a hart that waits */
     hart_start(0, CODE + 8);
-    harts_run_ms(5);
+    for (unsigned n = 0; n < 1000 && rv->pc != CODE + 12; n++) {
+        harts_run_ms(5);
+    }
     step(true);
     tap_ok(rv->pc == CODE + 12 && steps_to(CODE + 16), "a wait for an interrupt ends by a step");
     step(false);

@@ -3,8 +3,9 @@
  *
  * A slot is clean (in the list of clean ones, by last use, and may be thrown out), dirty (in the
  * dirty list), writing (its contents of some moment are on their way; may be dirty again), or
- * loading (being read; whoever wants it waits). Nothing is pinned: a pointer that get() returned
- * is used before the lock is dropped. When all slots are dirty, they are written, all together and
+ * loading (being read; whoever wants it waits). A pointer that get() returned is used before the
+ * lock is dropped; only requests around the workers, which may not wait when they end, pin the slot
+ * that they are going to change. When all slots are dirty, they are written, all together and
  * in order (qcow2_sync()): so the cost of flushes is shared by as many changes as fit in. When all
  * are in motion the cache is allowed to grow beyond its limit, for which there are at most as many
  * reasons as requests.
@@ -48,6 +49,12 @@ static struct qcow2_slot *find(const struct qcow2_cache *cache, uint64_t offset)
         slot = slot->chain;
     }
     return slot;
+}
+
+/* Is it in the list of those that may go? */
+static bool is_clean(const struct qcow2_slot *slot)
+{
+    return !slot->dirty && !slot->writing && !slot->loading && !slot->pins;
 }
 
 static void clean_remove(struct qcow2_cache *cache, struct qcow2_slot *slot)
@@ -158,6 +165,7 @@ static struct qcow2_slot *slot_for(struct qcow2_cache *cache, uint64_t offset, i
     }
     slot->offset = offset;
     slot->dirty = slot->writing = slot->loading = false;
+    slot->pins = 0;
     slot->age = cache->age;
     bucket = &cache->hash[hash_of(cache, offset)];
     slot->chain = *bucket;
@@ -187,6 +195,16 @@ static int load(struct qcow2_cache *cache, struct qcow2_slot *slot)
     return 0;
 }
 
+/* It is used now. */
+static void touch(struct qcow2_cache *cache, struct qcow2_slot *slot)
+{
+    slot->age = cache->age;
+    if (cache->newest != slot && is_clean(slot)) {
+        clean_remove(cache, slot);
+        clean_add(cache, slot);
+    }
+}
+
 int qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, uint8_t **data, bool *dropped)
 {
     for (;;) {
@@ -199,11 +217,7 @@ int qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, uint8_t **data, 
             continue;
         }
         if (slot) {
-            slot->age = cache->age;
-            if (!slot->dirty && !slot->writing && cache->newest != slot) {
-                clean_remove(cache, slot);
-                clean_add(cache, slot);
-            }
+            touch(cache, slot);
             *data = slot->data;
             return 0;
         }
@@ -232,8 +246,30 @@ uint8_t *qcow2_cache_peek(struct qcow2_cache *cache, uint64_t offset)
     if (!slot || slot->loading) {
         return NULL;
     }
-    slot->age = cache->age;
+    touch(cache, slot);
     return slot->data;
+}
+
+struct qcow2_slot *qcow2_cache_pin(struct qcow2_cache *cache, uint64_t offset)
+{
+    struct qcow2_slot *slot = find(cache, offset);
+
+    if (is_clean(slot)) {
+        clean_remove(cache, slot);
+    }
+    slot->pins++;
+    return slot;
+}
+
+void qcow2_cache_unpin(struct qcow2_cache *cache, struct qcow2_slot *slot)
+{
+    slot->pins--;
+    if (is_clean(slot)) {
+        clean_add(cache, slot);
+    }
+    if (!slot->pins) {
+        qcow2_wake(cache->q);
+    }
 }
 
 int qcow2_cache_new(struct qcow2_cache *cache, uint64_t offset, uint8_t **data)
@@ -258,7 +294,7 @@ void qcow2_cache_mark(struct qcow2_cache *cache, uint64_t offset)
     struct qcow2_slot *slot = find(cache, offset);
 
     if (!slot->dirty) {
-        if (!slot->writing) {
+        if (is_clean(slot)) {
             clean_remove(cache, slot);
         }
         dirty_add(cache, slot);
@@ -282,7 +318,7 @@ void qcow2_cache_forget(struct qcow2_cache *cache, uint64_t offset, uint64_t siz
     while (offset < end) {
         struct qcow2_slot *slot = find(cache, offset);
 
-        if (slot && (slot->loading || slot->writing)) {
+        if (slot && (slot->loading || slot->writing || slot->pins)) {
             qcow2_wait(cache->q);
             continue;
         }
@@ -358,7 +394,7 @@ void qcow2_cache_written(struct qcow2_cache *cache, struct qcow2_slot **slots, u
         slot->writing = false;
         if (!ok && !slot->dirty) {
             dirty_add(cache, slot);
-        } else if (!slot->dirty) {
+        } else if (is_clean(slot)) {
             clean_add(cache, slot);
         }
     }

@@ -98,13 +98,24 @@ static int get_slice(struct qcow2 *q, uint64_t cluster, uint8_t **data, uint64_t
     return qcow2_cache_get(&q->l2_cache, *offset, data, dropped);
 }
 
-static int decode_at(const struct qcow2 *q, const uint8_t *slice, uint64_t cluster,
-                     struct qcow2_entry *entry)
+int qcow2_slice_get(const struct qcow2 *q, const uint8_t *slice, uint64_t cluster,
+                    struct qcow2_entry *entry)
 {
     const uint8_t *at = slice + (cluster & bits_mask(q->slice_bits)) * q->entry_size;
 
     return qcow2_entry_decode(q, bytes_be64(at), q->entry_size == 16 ? bytes_be64(at + 8) : 0,
                               cluster, entry);
+}
+
+void qcow2_slice_put(const struct qcow2 *q, uint8_t *slice, uint64_t cluster,
+                     const struct qcow2_entry *entry)
+{
+    uint8_t *at = slice + (cluster & bits_mask(q->slice_bits)) * q->entry_size;
+
+    bytes_put_be64(at, entry->raw);
+    if (q->entry_size == 16) {
+        bytes_put_be64(at + 8, entry->bitmap);
+    }
 }
 
 /* -EINVAL and -EIO of hostile tables become a corrupt image. lock held; drops it. */
@@ -124,7 +135,7 @@ int qcow2_entry_get(struct qcow2 *q, uint64_t cluster, struct qcow2_entry *entry
 
     *entry = (struct qcow2_entry){0};
     if (err == 0 && slice) {
-        err = decode_at(q, slice, cluster, entry);
+        err = qcow2_slice_get(q, slice, cluster, entry);
         if (err != 0) {
             *dropped = true;
             return invalid(q, cluster);
@@ -136,7 +147,7 @@ int qcow2_entry_get(struct qcow2 *q, uint64_t cluster, struct qcow2_entry *entry
 int qcow2_entry_set(struct qcow2 *q, uint64_t cluster, const struct qcow2_entry *entry)
 {
     uint64_t offset;
-    uint8_t *slice, *at;
+    uint8_t *slice;
     bool dropped;
     int err;
 
@@ -150,11 +161,7 @@ int qcow2_entry_set(struct qcow2 *q, uint64_t cluster, const struct qcow2_entry 
     if (!slice) {
         return -EIO; /* cannot be: qcow2_l2_prepare() was called */
     }
-    at = slice + (cluster & bits_mask(q->slice_bits)) * q->entry_size;
-    bytes_put_be64(at, entry->raw);
-    if (q->entry_size == 16) {
-        bytes_put_be64(at + 8, entry->bitmap);
-    }
+    qcow2_slice_put(q, slice, cluster, entry);
     qcow2_cache_mark(&q->l2_cache, offset);
     return 0;
 }
@@ -386,13 +393,13 @@ static int extent_in(struct qcow2 *q, const uint8_t *slice, uint64_t offset, uin
         extent->size = qcow2_min(size, table_end - offset);
         return 0;
     }
-    err = decode_at(q, slice, cluster, &entry);
+    err = qcow2_slice_get(q, slice, cluster, &entry);
     if (err != 0) {
         return err;
     }
     begin_extent(q, offset, &entry, extent);
     while (extent->size < size && qcow2_within(q, offset + extent->size) == 0 &&
-           ++cluster < slice_end && decode_at(q, slice, cluster, &entry) == 0 &&
+           ++cluster < slice_end && qcow2_slice_get(q, slice, cluster, &entry) == 0 &&
            continue_extent(q, cluster, &entry, extent)) {
     }
     extent->size = qcow2_min(extent->size, size);
@@ -419,19 +426,25 @@ int qcow2_extent_get(struct qcow2 *q, uint64_t offset, uint64_t size, struct qco
     return err;
 }
 
+uint8_t *qcow2_slice_peek(struct qcow2 *q, uint64_t cluster, uint64_t *offset, bool *is_private)
+{
+    uint64_t index = cluster >> q->l2_bits, entry;
+
+    entry = index < q->l1.count ? q->l1.entries[index] : 0;
+    *is_private = (entry & QCOW2_COPIED) != 0;
+    *offset = entry & QCOW2_OFFSET_MASK;
+    if (!*offset || qcow2_within(q, *offset)) {
+        return NULL;
+    }
+    *offset += ((cluster & bits_mask(q->l2_bits)) >> q->slice_bits) * q->slice_size;
+    return qcow2_cache_peek(&q->l2_cache, *offset);
+}
+
 int qcow2_extent_peek(struct qcow2 *q, uint64_t offset, uint64_t size, struct qcow2_extent *extent)
 {
-    uint64_t cluster = qcow2_cluster_of(q, offset);
-    uint64_t index = cluster >> q->l2_bits, at;
-    const uint8_t *slice = NULL;
+    bool is_private;
+    uint64_t at;
+    const uint8_t *slice = qcow2_slice_peek(q, qcow2_cluster_of(q, offset), &at, &is_private);
 
-    at = index < q->l1.count ? q->l1.entries[index] & QCOW2_OFFSET_MASK : 0;
-    if (at) {
-        at += ((cluster & bits_mask(q->l2_bits)) >> q->slice_bits) * q->slice_size;
-        slice = qcow2_within(q, at) % q->slice_size ? NULL : qcow2_cache_peek(&q->l2_cache, at);
-        if (!slice) {
-            return -EAGAIN;
-        }
-    }
-    return extent_in(q, slice, offset, size, extent);
+    return at && !slice ? -EAGAIN : extent_in(q, slice, offset, size, extent);
 }

@@ -4,86 +4,12 @@
  * Packing and unpacking happen outside of all locks, on as many workers as there are requests; the
  * lock is taken for finding room and for the L2 entry. What does not get smaller is stored plain.
  */
+#include "io/block/qcow2/pack.h"
 #include "io/block/qcow2/qcow2.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <zlib.h>
-#include <zstd.h>
-
-/* zlib streams are raw, with a window of 4 KiB; a reader may have a larger one. */
-#define WRITE_WINDOW_BITS (-12)
-#define READ_WINDOW_BITS  (-15)
-
-/* Unpacks until `out` is full. What is behind the stream does not matter. */
-static int unpack_zlib(const uint8_t *in, size_t in_size, uint8_t *out, size_t out_size)
-{
-    z_stream stream = {0};
-    int result;
-
-    stream.next_in = (uint8_t *)in;
-    stream.avail_in = (uInt)in_size;
-    stream.next_out = out;
-    stream.avail_out = (uInt)out_size;
-    if (inflateInit2(&stream, READ_WINDOW_BITS) != Z_OK) {
-        return -ENOMEM;
-    }
-    result = inflate(&stream, Z_FINISH);
-    inflateEnd(&stream);
-    return (result == Z_STREAM_END || result == Z_BUF_ERROR) && stream.avail_out == 0 ? 0 : -EIO;
-}
-
-static int unpack_zstd(const uint8_t *in, size_t in_size, uint8_t *out, size_t out_size)
-{
-    ZSTD_inBuffer input = {in, in_size, 0};
-    ZSTD_outBuffer output = {out, out_size, 0};
-    ZSTD_DCtx *context = ZSTD_createDCtx();
-    size_t result = 0;
-
-    if (!context) {
-        return -ENOMEM;
-    }
-    while (output.pos < out_size) {
-        size_t before_in = input.pos, before_out = output.pos;
-
-        result = ZSTD_decompressStream(context, &output, &input);
-        if (ZSTD_isError(result) || (input.pos == before_in && output.pos == before_out)) {
-            break;
-        }
-    }
-    ZSTD_freeDCtx(context);
-    return output.pos == out_size && !ZSTD_isError(result) ? 0 : -EIO;
-}
-
-/* 0 bytes: it does not get smaller. */
-static int pack_zlib(const uint8_t *in, size_t size, uint8_t *out, size_t *packed)
-{
-    z_stream stream = {0};
-    int result;
-
-    if (deflateInit2(&stream, Z_DEFAULT_COMPRESSION, Z_DEFLATED, WRITE_WINDOW_BITS, 9,
-                     Z_DEFAULT_STRATEGY) != Z_OK) {
-        return -ENOMEM;
-    }
-    stream.next_in = (uint8_t *)in;
-    stream.avail_in = (uInt)size;
-    stream.next_out = out;
-    stream.avail_out = (uInt)size - 1;
-    result = deflate(&stream, Z_FINISH);
-    *packed = result == Z_STREAM_END ? (size_t)stream.total_out : 0;
-    deflateEnd(&stream);
-    return 0;
-}
-
-static int pack_zstd(const uint8_t *in, size_t size, uint8_t *out, size_t *packed)
-{
-    size_t result = ZSTD_compress(out, size - 1, in, size, ZSTD_CLEVEL_DEFAULT);
-
-    *packed = ZSTD_isError(result) ? 0 : result;
-    return 0;
-}
 
 int qcow2_read_compressed(struct qcow2 *q, uint64_t raw, uint8_t *cluster)
 {
@@ -92,9 +18,7 @@ int qcow2_read_compressed(struct qcow2 *q, uint64_t raw, uint8_t *cluster)
     int err = packed ? qcow2_pread(q, offset, packed, size) : -ENOMEM;
 
     if (err == 0) {
-        err = q->header.compression == QCOW2_ZSTD
-                  ? unpack_zstd(packed, size, cluster, q->cluster_size)
-                  : unpack_zlib(packed, size, cluster, q->cluster_size);
+        err = qcow2_unpack(q->header.compression, packed, size, cluster, q->cluster_size);
     }
     free(packed);
     return err;
@@ -190,9 +114,7 @@ int qcow2_write_compressed(struct qcow2 *q, uint64_t offset, const struct block_
 
         block_vec_get(&part, 0, plain, n);
         memset(plain + n, 0, q->cluster_size - n);
-        err = q->header.compression == QCOW2_ZSTD
-                  ? pack_zstd(plain, q->cluster_size, packed, &size)
-                  : pack_zlib(plain, q->cluster_size, packed, &size);
+        err = qcow2_pack(q->header.compression, plain, q->cluster_size, packed, &size);
         if (err == 0) {
             err = size ? write_packed(q, qcow2_cluster_of(q, offset + done), packed, size)
                        : qcow2_write_at(q, offset + done, &part);

@@ -267,24 +267,13 @@ static uint32_t mask_of(unsigned first, unsigned end)
     return (uint32_t)(((UINT64_C(1) << end) - 1) & ~((UINT64_C(1) << first) - 1));
 }
 
-/* An allocation: a run of guest clusters of one kind, that gets host clusters. */
-struct run {
-    uint64_t offset, size; /* what the guest writes; inside of one L2 table */
-    uint64_t first, last;  /* guest clusters */
-    uint64_t host;         /* of the first one */
-    bool reuse;            /* the host clusters are theirs already */
-    bool fresh;
-    uint64_t lo, hi; /* what is written: from lo in the first cluster up to hi in the last */
-};
-
-static void run_last(struct qcow2 *q, struct run *run)
+static void run_last(struct qcow2 *q, struct qcow2_run *run)
 {
     run->last = qcow2_cluster_of(q, run->offset + run->size - 1);
 }
 
-/* How much of first and last cluster has to be written, by their entries. */
-static void run_bounds(struct qcow2 *q, struct run *run, const struct qcow2_entry *first,
-                       const struct qcow2_entry *last)
+void qcow2_run_bounds(const struct qcow2 *q, struct qcow2_run *run, const struct qcow2_entry *first,
+                      const struct qcow2_entry *last)
 {
     unsigned begin = (unsigned)(qcow2_within(q, run->offset) >> q->sub_bits);
     unsigned end = (unsigned)(qcow2_within(q, run->offset + run->size - 1) >> q->sub_bits) + 1;
@@ -305,7 +294,7 @@ static void run_bounds(struct qcow2 *q, struct run *run, const struct qcow2_entr
     run->hi = (uint64_t)end << q->sub_bits;
 }
 
-static int run_write(struct qcow2 *q, const struct run *run, const struct block_vec *vec)
+static int run_write(struct qcow2 *q, const struct qcow2_run *run, const struct block_vec *vec)
 {
     uint64_t start = (run->first << q->cluster_bits) + run->lo;
     uint64_t end = (run->last << q->cluster_bits) + run->hi, tail = run->offset + run->size;
@@ -327,9 +316,8 @@ static int run_write(struct qcow2 *q, const struct run *run, const struct block_
     return err;
 }
 
-/* The entry of a cluster after the run was written. */
-static void run_entry(const struct qcow2 *q, const struct run *run, uint64_t cluster,
-                      const struct qcow2_entry *old, struct qcow2_entry *entry)
+void qcow2_run_entry(const struct qcow2 *q, const struct qcow2_run *run, uint64_t cluster,
+                     const struct qcow2_entry *old, struct qcow2_entry *entry)
 {
     unsigned begin = cluster == run->first ? (unsigned)(run->lo >> q->sub_bits) : 0;
     unsigned end = cluster == run->last ? (unsigned)(run->hi >> q->sub_bits) : q->subs;
@@ -346,7 +334,7 @@ static void run_entry(const struct qcow2 *q, const struct run *run, uint64_t clu
 }
 
 /* Makes the L2 entries say what was written. */
-static int run_link(struct qcow2 *q, const struct run *run)
+static int run_link(struct qcow2 *q, const struct qcow2_run *run)
 {
     uint64_t cluster = run->first;
     int err = 0;
@@ -359,7 +347,7 @@ static int run_link(struct qcow2 *q, const struct run *run)
 
         err = qcow2_entry_get(q, cluster, &old, &dropped);
         if (err == 0) {
-            run_entry(q, run, cluster, &old, &entry);
+            qcow2_run_entry(q, run, cluster, &old, &entry);
             err = qcow2_entry_set(q, cluster, &entry);
         }
         if (err == 0) {
@@ -377,7 +365,7 @@ static int run_link(struct qcow2 *q, const struct run *run)
     return err;
 }
 
-static int run_alloc(struct qcow2 *q, struct run *run, const struct qcow2_extent *extent)
+static int run_alloc(struct qcow2 *q, struct qcow2_run *run, const struct qcow2_extent *extent)
 {
     uint64_t n = run->last - run->first + 1, got;
     unsigned found;
@@ -398,6 +386,11 @@ static int run_alloc(struct qcow2 *q, struct run *run, const struct qcow2_extent
         return found ? qcow2_overlap_found(q, run->host, found) : 0;
     }
     err = qcow2_alloc(q, n, &run->host, &got, &run->fresh);
+    if (err == 0) {
+        pthread_mutex_lock(&q->lock);
+        qcow2_reserve(q, run->host + (got << q->cluster_bits));
+        pthread_mutex_unlock(&q->lock);
+    }
     if (err == 0 && got < n) {
         run->size = ((run->first + got) << q->cluster_bits) - run->offset;
         run_last(q, run);
@@ -409,7 +402,7 @@ static int run_alloc(struct qcow2 *q, struct run *run, const struct qcow2_extent
 static int write_new(struct qcow2 *q, uint64_t offset, const struct qcow2_extent *extent,
                      const struct block_vec *vec, uint64_t *size)
 {
-    struct run run = {.offset = offset, .size = *size};
+    struct qcow2_run run = {.offset = offset, .size = *size};
     struct qcow2_entry first, last;
     struct block_vec part;
     bool dropped = false;
@@ -432,7 +425,7 @@ static int write_new(struct qcow2 *q, uint64_t offset, const struct qcow2_extent
     }
     pthread_mutex_unlock(&q->lock);
     if (err == 0) {
-        run_bounds(q, &run, &first, &last);
+        qcow2_run_bounds(q, &run, &first, &last);
         part = block_vec_part(vec, 0, run.size);
         err = run_write(q, &run, &part);
     }
@@ -588,7 +581,7 @@ int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size,
     int err = 0;
 
     while (err == 0 && cluster < end) {
-        struct run run = {.first = cluster, .hi = q->cluster_size};
+        struct qcow2_run run = {.first = cluster, .hi = q->cluster_size};
         uint64_t table_end = ((cluster >> q->l2_bits) + 1) << q->l2_bits;
         uint64_t n = qcow2_min(end, table_end) - cluster, got = n;
 
@@ -611,80 +604,7 @@ int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size,
     return err;
 }
 
-/* ---- the short way, and what is where -------------------------------------------------------- */
-
-static bool nothing_dirty(const struct qcow2 *q)
-{
-    return !q->block_cache.dirty && !q->l2_cache.dirty && q->l1.dirty_first == q->l1.dirty_end &&
-           q->reftable.dirty_first == q->reftable.dirty_end && !q->frees.count && !q->data_dirty &&
-           !q->sync_busy;
-}
-
-static bool forward_locked(struct qcow2 *q, bool write, uint64_t offset, uint64_t size,
-                           struct block_forward *forward)
-{
-    uint64_t first = qcow2_cluster_of(q, offset), last = qcow2_cluster_of(q, offset + size - 1);
-    struct qcow2_claim *claim = q->spare_claims;
-    struct qcow2_extent extent;
-
-    if (qcow2_claim_limit(q, first, last, false) <= last ||
-        qcow2_extent_peek(q, offset, size, &extent) != 0 || extent.size < size ||
-        extent.what != QCOW2_IS_DATA || (write && !extent.copied)) {
-        return false;
-    }
-    if (write && !q->external) {
-        if (qcow2_overlaps(q, extent.host, size, 0)) {
-            return false;
-        }
-        q->zero_from = qcow2_max(q->zero_from, extent.host + size);
-    }
-    if (claim) {
-        q->spare_claims = claim->next;
-    } else {
-        claim = malloc(sizeof(*claim));
-        if (!claim) {
-            return false;
-        }
-    }
-    qcow2_claim_add(q, claim, first, last, false);
-    *forward = (struct block_forward){.node = q->data, .offset = extent.host, .cookie = claim};
-    return true;
-}
-
-bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64_t offset,
-                   uint64_t size, struct block_forward *forward)
-{
-    struct qcow2 *q = node->state;
-    bool yes = false;
-
-    pthread_mutex_lock(&q->lock);
-    if (kind == BLOCK_FLUSH) {
-        yes = q->writable && !q->external && nothing_dirty(q);
-        *forward = (struct block_forward){.node = q->file};
-    } else if ((kind == BLOCK_READ || (kind == BLOCK_WRITE && q->writable && !q->broken)) && size &&
-               !q->header.crypt && offset + size <= q->header.size) {
-        yes = forward_locked(q, kind == BLOCK_WRITE, offset, size, forward);
-    }
-    pthread_mutex_unlock(&q->lock);
-    return yes;
-}
-
-void qcow2_forward_done(struct block_node *node, const struct block_forward *forward,
-                        enum block_request_kind kind, int result)
-{
-    struct qcow2 *q = node->state;
-    struct qcow2_claim *claim = forward->cookie;
-
-    (void)kind;
-    (void)result;
-    if (claim) {
-        pthread_mutex_lock(&q->lock);
-        qcow2_claim_remove(q, claim);
-        claim->next = q->spare_claims;
-        q->spare_claims = claim;
-        pthread_mutex_unlock(&q->lock);
-    }
-}
+/* ---- what is where --------------------------------------------------------------------------- */
 
 int qcow2_status(struct block_node *node, uint64_t offset, uint64_t size,
                  struct block_status *status)

@@ -186,7 +186,7 @@ static void forget_image(struct qcow2 *q)
     q->frees = q->ready = (struct qcow2_free_list){0};
     q->header_image = NULL;
     q->hint = q->packed_offset = 0;
-    q->data_dirty = false;
+    q->data_dirty = q->no_reserve = q->reserved = false;
     qcow2_header_free(&q->header);
 }
 
@@ -200,12 +200,7 @@ static void init_locks(struct qcow2 *q)
 
 static void destroy_locks(struct qcow2 *q)
 {
-    while (q->spare_claims) {
-        struct qcow2_claim *claim = q->spare_claims;
-
-        q->spare_claims = claim->next;
-        free(claim);
-    }
+    qcow2_forward_free(q);
     pthread_mutex_destroy(&q->alloc_lock);
     pthread_mutex_destroy(&q->lock);
     pthread_mutex_destroy(&q->header_lock);
@@ -364,6 +359,7 @@ static int settle(struct qcow2 *q)
     if (err == 0 && !q->broken) {
         err = qcow2_clear_dirty(q);
     }
+    qcow2_reserve_end(q);
     return err;
 }
 

@@ -93,6 +93,10 @@ void qcow2_cache_destroy(struct qcow2_cache *cache);
 int qcow2_cache_get(struct qcow2_cache *cache, uint64_t offset, uint8_t **data, bool *dropped);
 /* lock held, and kept: the contents if they are there, else NULL. */
 uint8_t *qcow2_cache_peek(struct qcow2_cache *cache, uint64_t offset);
+/* lock held: what is there stays until it is unpinned, any number of times; who would forget it
+ * waits. Not while loading. */
+struct qcow2_slot *qcow2_cache_pin(struct qcow2_cache *cache, uint64_t offset);
+void qcow2_cache_unpin(struct qcow2_cache *cache, struct qcow2_slot *slot);
 /* The same as get, for what has never been on the medium: zeros, and dirty. */
 int qcow2_cache_new(struct qcow2_cache *cache, uint64_t offset, uint8_t **data);
 /* lock held: what get has just returned has been changed. */
@@ -110,6 +114,7 @@ struct qcow2_slot {
     struct qcow2_slot *chain;       /* of the hash */
     struct qcow2_slot *next, *prev; /* of the clean or the dirty list */
     bool dirty, writing, loading;
+    unsigned pins; /* in no list while pinned, unless dirty */
     uint32_t age;
 };
 /* lock held: all dirty slots become `writing`, in *slots (malloc()ed), ascending; the count. */
@@ -150,6 +155,19 @@ struct qcow2_claim {
     bool exclusive;
     struct qcow2_claim *next, *prev;
 };
+
+/* An allocation: guest clusters of one kind, that get host clusters in a row. */
+struct qcow2_run {
+    uint64_t offset, size; /* what the guest writes; inside of one L2 table */
+    uint64_t first, last;  /* guest clusters */
+    uint64_t host;         /* of the first one */
+    bool reuse;            /* the host clusters are theirs already */
+    bool fresh;
+    uint64_t lo, hi; /* what is written: from lo in the first cluster up to hi in the last */
+};
+
+struct qcow2_pass;  /* forward.c: a request on its way around the workers */
+struct qcow2_place; /* forward.c: new clusters that such requests write to */
 
 enum qcow2_free_kind {
     QCOW2_FREE_REQUEST,  /* pass-discard-request */
@@ -215,7 +233,8 @@ struct qcow2 {
     pthread_cond_t changed;
     unsigned waiters;
     struct qcow2_claim *claims;
-    struct qcow2_claim *spare_claims; /* of forward() */
+    struct qcow2_pass *spare_passes;
+    struct qcow2_place *places, *spare_places;
     bool quiesced;
     struct qcow2_table l1, reftable;
     int64_t aged; /* CLOCK_MONOTONIC seconds of the last qcow2_cache_age() */
@@ -225,6 +244,9 @@ struct qcow2 {
     struct qcow2_owners owners;
     unsigned overlap_mask;
     uint64_t zero_from; /* host offset from which on the image file is a hole */
+    bool reserving;     /* the file is being made longer ... */
+    bool reserved;      /* ... has been ... */
+    bool no_reserve;    /* ... or can't be */
     bool data_dirty;    /* what L2 and L1 entries point to was written since the last flush */
 
     /* the sync slot */
@@ -349,6 +371,19 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta)
 /* Allocates up to `want`, at least one, consecutive clusters. *fresh: the file has only a hole
  * there. alloc_lock not held. */
 int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got, bool *fresh);
+/* The same for just `want` of them, if it needs nothing but what is in memory: else -EAGAIN, and
+ * likewise when they have to be fresh and would not be. lock held, and kept. */
+int qcow2_alloc_now(struct qcow2 *q, uint64_t want, bool fresh_only, uint64_t *offset, bool *fresh);
+/* Takes back what alloc_now() has just given, and nobody has written to. lock held. */
+void qcow2_alloc_undo(struct qcow2 *q, uint64_t offset, uint64_t count, bool fresh);
+/* The file is at least that long, and longer, for what is allocated next: a host writes faster
+ * where it need not make room. lock held, and dropped meanwhile; nothing if somebody else does it.
+ */
+void qcow2_reserve(struct qcow2 *q, uint64_t end);
+/* Is it time for that? lock held. */
+bool qcow2_reserve_due(const struct qcow2 *q, uint64_t end);
+/* Gives back what was reserved. No request is under way. */
+void qcow2_reserve_end(struct qcow2 *q);
 /* All of them, consecutive. alloc_lock held. */
 int qcow2_alloc_exact(struct qcow2 *q, uint64_t n, uint64_t *offset);
 /* Like alloc_exact for bytes, without the lock held. */
@@ -440,17 +475,28 @@ int qcow2_extent_get(struct qcow2 *q, uint64_t offset, uint64_t size, struct qco
 /* The same without I/O: -EAGAIN when it would be needed. lock held, and kept. */
 int qcow2_extent_peek(struct qcow2 *q, uint64_t offset, uint64_t size, struct qcow2_extent *extent);
 
-/* ---- io.c, zero.c, compressed.c -------------------------------------------------------------- */
+/* lock held: where in the image the entry of this guest cluster is, and its table's slice; NULL:
+ * not in memory. *is_private: the table may be changed. */
+uint8_t *qcow2_slice_peek(struct qcow2 *q, uint64_t cluster, uint64_t *offset, bool *is_private);
+/* The entry in that slice, and one's own into it. */
+int qcow2_slice_get(const struct qcow2 *q, const uint8_t *slice, uint64_t cluster,
+                    struct qcow2_entry *entry);
+void qcow2_slice_put(const struct qcow2 *q, uint8_t *slice, uint64_t cluster,
+                     const struct qcow2_entry *entry);
+
+/* ---- io.c, forward.c, zero.c, compressed.c --------------------------------------------------- */
 
 int qcow2_read(struct block_node *node, uint64_t offset, const struct block_vec *vec);
 int qcow2_write(struct block_node *node, uint64_t offset, const struct block_vec *vec,
                 unsigned flags);
 int qcow2_status(struct block_node *node, uint64_t offset, uint64_t size,
                  struct block_status *status);
-bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64_t offset,
-                   uint64_t size, struct block_forward *forward);
-void qcow2_forward_done(struct block_node *node, const struct block_forward *forward,
-                        enum block_request_kind kind, int result);
+/* How much of first and last cluster has to be written, by their entries. */
+void qcow2_run_bounds(const struct qcow2 *q, struct qcow2_run *run, const struct qcow2_entry *first,
+                      const struct qcow2_entry *last);
+/* The entry of a cluster after the run was written. */
+void qcow2_run_entry(const struct qcow2 *q, const struct qcow2_run *run, uint64_t cluster,
+                     const struct qcow2_entry *old, struct qcow2_entry *entry);
 /* At any guest offset, also that of a machine's state. */
 int qcow2_read_at(struct qcow2 *q, uint64_t offset, const struct block_vec *vec);
 int qcow2_write_at(struct qcow2 *q, uint64_t offset, const struct block_vec *vec);
@@ -460,6 +506,13 @@ int qcow2_read_extent(struct qcow2 *q, uint64_t offset, const struct qcow2_exten
 /* Allocates [offset, offset + size), on whole clusters, where nothing was: they read as zeros. */
 int qcow2_preallocate(struct qcow2 *q, uint64_t offset, uint64_t size,
                       enum block_preallocation mode);
+
+bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64_t offset,
+                   uint64_t size, struct block_forward *forward);
+void qcow2_forward_done(struct block_node *node, void *cookie, enum block_request_kind kind,
+                        int result);
+/* Frees what it keeps; nothing is under way. */
+void qcow2_forward_free(struct qcow2 *q);
 
 int qcow2_zero(struct block_node *node, uint64_t offset, uint64_t size, unsigned flags);
 int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t size);
