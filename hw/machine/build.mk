@@ -23,6 +23,7 @@ src-hw += hw/machine/x86-irq.c
 src-hw += hw/machine/x86-memory.c
 src-hw += hw/machine/x86-microvm.c
 src-hw += hw/machine/x86-microvm-acpi.c
+src-hw += hw/machine/x86-mp.c
 cflags-hw/machine/loader-image.c := $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
 cflags-hw/machine/fdt.c := $(FDT_CFLAGS)
 endif

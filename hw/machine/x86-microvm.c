@@ -11,6 +11,7 @@
 #include "hw/char/isa-serial.h"
 #include "hw/isa/isa.h"
 #include "hw/machine/x86-cpus.h"
+#include "hw/machine/x86-mp.h"
 #include "hw/nvram/fw-cfg.h"
 #include "hw/pci/gpex.h"
 #include "hw/rtc/mc146818.h"
@@ -416,6 +417,16 @@ static int add_tables(struct microvm *vm, char *error, size_t error_size)
     return err;
 }
 
+static int add_mp_tables(struct microvm *vm, char *error, size_t error_size)
+{
+    return x86_mp_add(&vm->boot,
+                      &(struct x86_mp){.oem_id = vm->oem_id,
+                                       .pic = vm->has_pic,
+                                       .timer = vm->has_pit,
+                                       .ioapics = vm->irq.ioapic2 ? 2 : 1},
+                      error, error_size);
+}
+
 static int microvm_boot(struct machine *machine, char *error, size_t error_size)
 {
     struct microvm *vm = (struct microvm *)machine;
@@ -437,6 +448,9 @@ static int microvm_boot(struct machine *machine, char *error, size_t error_size)
     }
     if (!err && vm->has_acpi) {
         err = add_tables(vm, error, error_size);
+    }
+    if (!err && direct) {
+        err = add_mp_tables(vm, error, error_size);
     }
     if (!err && machine->kernel) {
         err = x86_boot_kernel(&vm->boot, error, error_size);

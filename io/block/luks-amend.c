@@ -100,8 +100,7 @@ static int choose_slot(struct amendment *a, int64_t wanted, unsigned *number)
     if (wanted >= 0) {
         *number = (unsigned)wanted;
         if (a->h.info.slot[*number].active && !a->force) {
-            return refuse(a, "Refusing to overwrite active keyslot %u - please erase it first",
-                          *number);
+            return refuse(a, "keyslot=%u: it has a password; --force replaces it", *number);
         }
     } else {
         *number = 0;
@@ -109,7 +108,7 @@ static int choose_slot(struct amendment *a, int64_t wanted, unsigned *number)
             ++*number;
         }
         if (*number == LUKS_SLOTS) {
-            return refuse(a, "Can't add a keyslot - all keyslots are in use");
+            return refuse(a, "all %u key slots have passwords", LUKS_SLOTS);
         }
     }
     return has_room(&a->h, *number) ? 0
@@ -147,10 +146,10 @@ static int add_password(struct amendment *a, const char *key_secret, const struc
     int err;
 
     if (!amend->new_secret || !*amend->new_secret) {
-        return refuse(a, "'new-secret' is required to activate a keyslot");
+        return refuse(a, "state=active: expected new-secret");
     }
     if (amend->old_secret && *amend->old_secret) {
-        return refuse(a, "'old-secret' must not be given when activating keyslots");
+        return refuse(a, "old-secret is for state=inactive only");
     }
     if (!key_secret || !*key_secret) {
         return refuse(a, "expected key-secret among the options of the image, to open it with");
@@ -247,6 +246,12 @@ static int find_password(struct amendment *a, const char *secret, unsigned among
     return result(a, err);
 }
 
+static int refuse_last(struct amendment *a)
+{
+    return refuse(a, "the image would have no password any more, and its data would be lost; "
+                     "--force does it all the same");
+}
+
 static int erase_passwords(struct amendment *a, const struct luks_amend *amend)
 {
     bool has_old = amend->old_secret && *amend->old_secret;
@@ -254,42 +259,32 @@ static int erase_passwords(struct amendment *a, const struct luks_amend *amend)
     int err = 0;
 
     if (amend->new_secret && *amend->new_secret) {
-        return refuse(a, "'new-secret' must not be given when erasing keyslots");
+        return refuse(a, "new-secret is for state=active only");
     }
     if (amend->iter_time) {
-        return refuse(a, "'iter-time' must not be given when erasing keyslots");
+        return refuse(a, "iter-time is for state=active only");
     }
     if (!has_old && amend->keyslot < 0) {
-        return refuse(a, "To erase keyslot(s), either explicit keyslot index or the password "
-                         "currently contained in them must be given");
+        return refuse(a, "state=inactive: expected keyslot or old-secret");
     }
     if (amend->keyslot >= 0 && !a->h.info.slot[amend->keyslot].active) {
         /* With force as well: there may be something to overwrite, but not where it is said. */
-        return refuse(a, "Given keyslot %d is already erased (inactive)", (int)amend->keyslot);
+        return refuse(a, "keyslot=%d: it has no password", (int)amend->keyslot);
     }
     if (has_old) {
         err = find_password(a, amend->old_secret, amend->keyslot >= 0 ? 1u << amend->keyslot : ~0u,
                             &which);
         if (!err && !which) {
             return amend->keyslot >= 0
-                       ? refuse(a,
-                                "Given keyslot %d doesn't contain the given old password for erase "
-                                "operation",
+                       ? refuse(a, "keyslot=%d: it has another password than old-secret",
                                 (int)amend->keyslot)
-                       : refuse(a, "No keyslots match given (old) password for erase operation");
+                       : refuse(a, "old-secret is the password of no key slot");
         }
     } else {
         which = 1u << amend->keyslot;
     }
     if (!err && !a->force && (unsigned)__builtin_popcount(which) == active_slots(a)) {
-        return amend->keyslot >= 0
-                   ? refuse(a,
-                            "Attempt to erase the only active keyslot %d which will erase all the "
-                            "data in the image irreversibly - refusing operation",
-                            (int)amend->keyslot)
-                   : refuse(a, "All the active keyslots match the (old) password that was given "
-                               "and erasing them will erase all the data in the image "
-                               "irreversibly - refusing operation");
+        return refuse_last(a);
     }
     return err ? err : erase_slots(a, which);
 }
@@ -307,7 +302,7 @@ int luks_amend(const struct luks_io *io, const char *who, const char *key_secret
     }
     error[0] = 0;
     if (amend->state < 0) {
-        return refuse(&a, "Parameter 'state' is missing");
+        return refuse(&a, "expected state, active or inactive");
     }
     err = amend->state == LUKS_ACTIVE ? add_password(&a, key_secret, amend)
                                       : erase_passwords(&a, amend);

@@ -333,6 +333,7 @@ static int open_stack(struct block_node **node, struct block_options *options, u
     block_options_clear(&top);
     if (err) {
         block_unref(*node);
+        *node = NULL;
     }
     return err;
 }

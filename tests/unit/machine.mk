@@ -6,7 +6,7 @@ unit-syslibs-machine-loader := $(ZLIB_LIBS) $(ZSTD_LIBS)
 unit-libs-machine-fdt := hw mem util
 unit-syslibs-machine-fdt := $(FDT_LIBS)
 
-x86-machine-tests := machine-x86-acpi machine-x86-boot
+x86-machine-tests := machine-x86-acpi machine-x86-boot machine-x86-mp
 unit-tests += $(x86-machine-tests)
 $(foreach t,$(x86-machine-tests),$(eval unit-libs-$(t) := hw io x86 mem util))
 $(foreach t,$(x86-machine-tests),$(eval unit-syslibs-$(t) := $(SYSTEM_LIBS)))
