@@ -585,8 +585,8 @@ static void test_config(const struct config *config, unsigned operations, unsign
     made = failures ? 0 : cut_everywhere(&stable, base, trials, &seed);
     tap_ok(failures == 0, "%s: %u failures in %zu steps lose nothing that was flushed",
            config->name, made, recorded());
-    tap_ok(record_submitted(record) > operations / 4, "%s: %zu requests went there without a worker",
-           config->name, record_submitted(record));
+    tap_ok(record_submitted(record) > operations / 4,
+           "%s: %zu requests went there without a worker", config->name, record_submitted(record));
     block_unref(node);
     free(stable.bytes);
     for (unsigned t = 0; t < THREADS; t++) {

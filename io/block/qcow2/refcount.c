@@ -447,18 +447,23 @@ static int alloc_run(struct qcow2 *q, uint64_t want, uint64_t need, uint64_t *st
     return 0;
 }
 
-static int alloc_locked(struct qcow2 *q, uint64_t want, uint64_t need, uint64_t *offset,
-                        uint64_t *got, bool *fresh)
+/* What an allocation that may wait begins with. */
+static int alloc_begin(struct qcow2 *q)
 {
-    uint64_t start = 0;
     int err = qcow2_refusal(q);
 
     if (err == 0) {
         err = qcow2_release_ready(q);
     }
-    if (err == 0 && q->lazy) {
-        err = qcow2_set_dirty(q);
-    }
+    return err == 0 && q->lazy ? qcow2_set_dirty(q) : err;
+}
+
+static int alloc_locked(struct qcow2 *q, uint64_t want, uint64_t need, uint64_t *offset,
+                        uint64_t *got, bool *fresh)
+{
+    uint64_t start = 0;
+    int err = alloc_begin(q);
+
     if (err == 0) {
         err = alloc_run(q, want, need, &start, got, fresh);
     }
@@ -612,13 +617,7 @@ int qcow2_alloc_packed(struct qcow2 *q, size_t size, uint64_t *offset)
     int err;
 
     pthread_mutex_lock(&q->alloc_lock);
-    err = qcow2_refusal(q);
-    if (err == 0) {
-        err = qcow2_release_ready(q);
-    }
-    if (err == 0 && q->lazy) {
-        err = qcow2_set_dirty(q);
-    }
+    err = alloc_begin(q);
     if (err == 0) {
         err = alloc_packed(q, size, offset);
     }
