@@ -141,6 +141,7 @@ int run_init(struct loop *loop, char *error, size_t error_size)
     sigaddset(&signals, SIGTERM);
     sigaddset(&signals, SIGHUP);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a write behind the limit of files is an error (EFBIG), no end */
     err = -pthread_sigmask(SIG_BLOCK, &signals, NULL);
     run.signal_fd = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (!err && run.signal_fd < 0) {

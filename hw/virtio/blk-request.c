@@ -3,6 +3,7 @@
  */
 #include "hw/core/runstate.h"
 #include "hw/virtio/blk-internal.h"
+#include "util/error.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -141,11 +142,30 @@ static bool ignores(const struct blk_request *r)
     return (r->io.kind == BLOCK_READ ? blk->rerror : blk->werror) == POLICY_IGNORE;
 }
 
+/* Says once why the machine stands still: nothing else would. */
+static void report_stop(const struct blk_request *r)
+{
+    static const char *const kinds[] = {[BLOCK_READ] = "read",
+                                        [BLOCK_WRITE] = "write",
+                                        [BLOCK_FLUSH] = "flush",
+                                        [BLOCK_DISCARD] = "discard",
+                                        [BLOCK_ZERO] = "write of zeros"};
+    char name[128];
+
+    hw_device_name(&r->blk->virtio.device, name, sizeof(name));
+    error_warn("%s: a %s at sector %llu failed: %s; the machine is stopped (%s)", name,
+               kinds[r->io.kind], (unsigned long long)(r->io.offset / BLK_SECTOR),
+               strerror((int)-r->io.result), r->io.kind == BLOCK_READ ? "rerror=" : "werror=");
+}
+
 static void request_failed(struct blk_request *r)
 {
     struct virtio_blk *blk = r->blk;
 
     if (stops(r)) {
+        if (!blk->failed) {
+            report_stop(r);
+        }
         r->next = blk->failed;
         blk->failed = r;
         hw_runstate_request(HW_REQUEST_STOP, HW_CAUSE_ERROR, HW_RUNSTATE_IO_ERROR);

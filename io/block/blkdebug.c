@@ -7,7 +7,9 @@
  * rule is always armed. set-state.N.* change the state at an event.
  *
  * fail-request=N lets just the N-th request fail, and fail-from=N that and all after it, as when a
- * disk goes away: with those a test walks through every request of an operation.
+ * disk goes away, until blkdebug_heal(); fail-errno says with what, and with fail-late=on they are
+ * done before they fail, as when only the answer is lost. With those a test walks through every
+ * request of an operation. Changes of the size count as requests for them.
  */
 #include "io/block/blkdebug.h"
 #include "io/block/async.h"
@@ -43,6 +45,8 @@ struct transition {
 
 struct options {
     uint64_t align, fail_request, fail_from;
+    int fail_errno;
+    bool fail_late;
     struct rule rule[MAX_RULES];
     struct transition transition[MAX_RULES];
 };
@@ -51,6 +55,7 @@ struct blkdebug {
     pthread_mutex_t lock;
     int state;
     uint64_t requests;
+    bool healed;
 };
 
 static const struct property blkdebug_properties[] = {
@@ -60,6 +65,10 @@ static const struct property blkdebug_properties[] = {
              .help = "number of the request that fails; 0: none"),
     PROPERTY(U64, "fail-from", struct options, fail_from,
              .help = "number of the request from which on all fail; 0: none"),
+    PROPERTY(I32, "fail-errno", struct options, fail_errno, .number = EIO, .low = 1, .high = 4095,
+             .help = "error of fail-request and fail-from; 5: EIO"),
+    PROPERTY(BOOL, "fail-late", struct options, fail_late,
+             .help = "those are done, and fail after it"),
     PROPERTY_END,
 };
 
@@ -157,6 +166,15 @@ uint64_t blkdebug_requests(const struct block_node *node)
     return s->requests;
 }
 
+void blkdebug_heal(struct block_node *node)
+{
+    struct blkdebug *s = node->state;
+
+    pthread_mutex_lock(&s->lock);
+    s->healed = true;
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void handle_event_locked(struct block_node *node, int event)
 {
     struct options *o = node->options;
@@ -176,8 +194,32 @@ static void handle_event_locked(struct block_node *node, int event)
     }
 }
 
-/* 0, or the -errno with which a request fails. */
-static int fate(struct block_node *node, enum iotype type, uint64_t offset, uint64_t size)
+/* What becomes of a request. */
+struct fate {
+    int err;   /* of it; 0: it is done */
+    int later; /* when it is done */
+};
+
+static int result(struct fate fate, int err)
+{
+    return err ? err : fate.later;
+}
+
+/* By its number. */
+static struct fate numbered_fate_locked(struct block_node *node)
+{
+    const struct options *o = node->options;
+    struct blkdebug *s = node->state;
+    uint64_t n = ++s->requests;
+    bool fails = n == o->fail_request || (o->fail_from && n >= o->fail_from);
+    int err = fails && !s->healed ? -o->fail_errno : 0;
+    struct fate f = {0};
+
+    *(o->fail_late ? &f.later : &f.err) = err;
+    return f;
+}
+
+static struct fate fate(struct block_node *node, enum iotype type, uint64_t offset, uint64_t size)
 {
     static const int events[] = {[IO_READ] = EVENT_READ,
                                  [IO_WRITE] = EVENT_WRITE,
@@ -186,15 +228,12 @@ static int fate(struct block_node *node, enum iotype type, uint64_t offset, uint
                                  [IO_FLUSH] = EVENT_FLUSH};
     struct options *o = node->options;
     struct blkdebug *s = node->state;
-    int err = 0;
+    struct fate f;
 
     pthread_mutex_lock(&s->lock);
-    s->requests++;
+    f = numbered_fate_locked(node);
     handle_event_locked(node, events[type]);
-    if (s->requests == o->fail_request || (o->fail_from && s->requests >= o->fail_from)) {
-        err = -EIO;
-    }
-    for (unsigned i = 0; i < MAX_RULES && !err; i++) {
+    for (unsigned i = 0; i < MAX_RULES && !f.err; i++) {
         struct rule *r = &o->rule[i];
         bool here =
             r->sector < 0 || type == IO_FLUSH ||
@@ -202,48 +241,64 @@ static int fate(struct block_node *node, enum iotype type, uint64_t offset, uint
         bool active = r->armed || (r->event == EVENT_NONE && (!r->state || r->state == s->state));
 
         if (r->set && active && here && (r->any_type || r->iotype == (int)type)) {
-            err = -r->error;
+            f.err = -r->error;
             r->set = !r->once;
         }
     }
     pthread_mutex_unlock(&s->lock);
-    return err;
+    return f;
 }
 
 static int blkdebug_read(struct block_node *node, uint64_t offset, const struct block_vec *vec)
 {
-    int err = fate(node, IO_READ, offset, vec->size);
+    struct fate f = fate(node, IO_READ, offset, vec->size);
 
-    return err ? err : block_read(node->file->node, offset, vec);
+    return f.err ? f.err : result(f, block_read(node->file->node, offset, vec));
 }
 
 static int blkdebug_write(struct block_node *node, uint64_t offset, const struct block_vec *vec,
                           unsigned flags)
 {
-    int err = fate(node, IO_WRITE, offset, vec->size);
+    struct fate f = fate(node, IO_WRITE, offset, vec->size);
 
-    return err ? err : block_write(node->file->node, offset, vec, flags);
+    return f.err ? f.err : result(f, block_write(node->file->node, offset, vec, flags));
 }
 
 static int blkdebug_zero(struct block_node *node, uint64_t offset, uint64_t size, unsigned flags)
 {
-    int err = fate(node, IO_ZERO, offset, size);
+    struct fate f = fate(node, IO_ZERO, offset, size);
 
-    return err ? err : block_zero(node->file->node, offset, size, flags);
+    return f.err ? f.err : result(f, block_zero(node->file->node, offset, size, flags));
 }
 
 static int blkdebug_discard(struct block_node *node, uint64_t offset, uint64_t size)
 {
-    int err = fate(node, IO_DISCARD, offset, size);
+    struct fate f = fate(node, IO_DISCARD, offset, size);
 
-    return err ? err : block_discard(node->file->node, offset, size);
+    return f.err ? f.err : result(f, block_discard(node->file->node, offset, size));
 }
 
 static int blkdebug_flush(struct block_node *node)
 {
-    int err = fate(node, IO_FLUSH, 0, 0);
+    struct fate f = fate(node, IO_FLUSH, 0, 0);
 
-    return err ? err : block_flush(node->file->node);
+    return f.err ? f.err : result(f, block_flush(node->file->node));
+}
+
+static int blkdebug_truncate(struct block_node *node, uint64_t size, bool exact,
+                             enum block_preallocation preallocation, char *error, size_t error_size)
+{
+    struct block_node *image = node->file->node;
+    struct blkdebug *s = node->state;
+    struct fate f;
+    int err;
+
+    pthread_mutex_lock(&s->lock);
+    f = numbered_fate_locked(node);
+    pthread_mutex_unlock(&s->lock);
+    err = f.err ? f.err : block_truncate(image, size, exact, preallocation, error, error_size);
+    block_set_size(node, block_size(image));
+    return result(f, err);
 }
 
 const struct block_driver block_blkdebug = {
@@ -261,5 +316,6 @@ const struct block_driver block_blkdebug = {
     .zero = blkdebug_zero,
     .discard = blkdebug_discard,
     .flush = blkdebug_flush,
+    .truncate = blkdebug_truncate,
     .submit = block_async_soon,
 };

@@ -13,6 +13,7 @@ src-io += io/block/file.c
 src-io += io/block/graph.c
 src-io += io/block/host-device.c
 src-io += io/block/io.c
+src-io += io/block/luks-amend.c
 src-io += io/block/luks-header.c
 src-io += io/block/luks.c
 src-io += io/block/node.c

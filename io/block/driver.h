@@ -296,6 +296,10 @@ struct block_driver {
     int (*amend)(struct block_node *node, const char *options, bool force,
                  void (*progress)(void *opaque, uint64_t done, uint64_t total), void *opaque,
                  char *error, size_t error_size);
+    /* For help: what amend() knows besides the creation options that are marked `runtime`, and
+     * what stands before their names (NULL: nothing). */
+    const struct property *amend_options;
+    const char *amend_prefix;
     /* Room for an image of `size` bytes with these creation options; `from` (may be NULL) is what
      * would be copied. */
     int (*measure)(uint64_t size, struct block_node *from, const void *options,

@@ -19,7 +19,7 @@
  * be destroyed by overwriting any sector of it), encrypted with a key made from the password.
  * The images that are written lay slots at multiples of 4 KiB.
  */
-#include "io/block/luks-header.h"
+#include "io/block/luks-internal.h"
 #include "io/block/bytes.h"
 
 #include <errno.h>
@@ -28,23 +28,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define HEADER_SIZE    592
 #define SLOT_SIZE      48
-#define DIGEST_SIZE    20
-#define SALT_SIZE      32
-#define STRIPES        4000
 #define MAX_STRIPES    16384
 #define MAX_ITERATIONS 200000000u /* more takes minutes: an attack rather than a header */
 #define SLOT_ACTIVE    0x00ac71f3u
 #define SLOT_UNUSED    0x0000deadu
 #define ALIGNMENT      4096
-
-/* The header with what luks_info does not show. */
-struct header {
-    struct luks_info info;
-    uint8_t digest[DIGEST_SIZE], digest_salt[SALT_SIZE];
-    uint8_t slot_salt[LUKS_SLOTS][SALT_SIZE];
-};
 
 static int find_name(const char *const *names, const char *name, size_t size)
 {
@@ -113,8 +102,7 @@ bool luks_probe(const uint8_t *head, size_t size)
     return size >= 8 && memcmp(head, "LUKS\xba\xbe\0\1", 8) == 0;
 }
 
-/* Bytes of key material in whole sectors. */
-static size_t material_size(size_t key_size, uint32_t stripes)
+size_t luks_material_size(size_t key_size, uint32_t stripes)
 {
     return (key_size * stripes + CRYPTO_SECTOR - 1) / CRYPTO_SECTOR * CRYPTO_SECTOR;
 }
@@ -168,7 +156,7 @@ static int bad(const char *who, const char *what, char *error, size_t error_size
     return -EINVAL;
 }
 
-static int parse_slots(const uint8_t *raw, const char *who, struct header *h, size_t key_size,
+static int parse_slots(const uint8_t *raw, const char *who, struct luks_header *h, size_t key_size,
                        char *error, size_t error_size)
 {
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
@@ -183,7 +171,7 @@ static int parse_slots(const uint8_t *raw, const char *who, struct header *h, si
                                    .iterations = bytes_be32(at + 4),
                                    .stripes = bytes_be32(at + 44),
                                    .key_offset = (uint64_t)bytes_be32(at + 40) * CRYPTO_SECTOR};
-        memcpy(h->slot_salt[i], at + 8, SALT_SIZE);
+        memcpy(h->slot_salt[i], at + 8, LUKS_SALT_SIZE);
         if (!slot->active) {
             continue;
         }
@@ -193,9 +181,9 @@ static int parse_slots(const uint8_t *raw, const char *who, struct header *h, si
         if (!slot->iterations || slot->iterations > MAX_ITERATIONS) {
             return bad(who, "the iterations of a key slot are not plausible", error, error_size);
         }
-        uint64_t end = slot->key_offset + material_size(key_size, slot->stripes);
+        uint64_t end = slot->key_offset + luks_material_size(key_size, slot->stripes);
 
-        if (slot->key_offset < HEADER_SIZE ||
+        if (slot->key_offset < LUKS_HEADER_SIZE ||
             (h->info.payload_offset && end > h->info.payload_offset)) {
             return bad(who, "a key slot overlaps something else", error, error_size);
         }
@@ -203,13 +191,13 @@ static int parse_slots(const uint8_t *raw, const char *who, struct header *h, si
     return 0;
 }
 
-static int parse(const uint8_t *raw, const char *who, struct header *h, char *error,
+static int parse(const uint8_t *raw, const char *who, struct luks_header *h, char *error,
                  size_t error_size)
 {
     char cipher[33] = "", mode[33] = "", hash[33] = "";
     uint32_t key_size = bytes_be32(raw + 108);
 
-    if (!luks_probe(raw, HEADER_SIZE)) {
+    if (!luks_probe(raw, LUKS_HEADER_SIZE)) {
         return bad(who, "expected a header of version 1", error, error_size);
     }
     memcpy(cipher, raw + 8, 32);
@@ -227,8 +215,8 @@ static int parse(const uint8_t *raw, const char *who, struct header *h, char *er
         return bad(who, "a cipher that is not known, or a key size that it does not have", error,
                    error_size);
     }
-    memcpy(h->digest, raw + 112, DIGEST_SIZE);
-    memcpy(h->digest_salt, raw + 132, SALT_SIZE);
+    memcpy(h->digest, raw + 112, LUKS_DIGEST_SIZE);
+    memcpy(h->digest_salt, raw + 132, LUKS_SALT_SIZE);
     h->info.master_iterations = bytes_be32(raw + 164);
     if (!h->info.master_iterations || h->info.master_iterations > MAX_ITERATIONS) {
         return bad(who, "the iterations of the digest are not plausible", error, error_size);
@@ -237,28 +225,29 @@ static int parse(const uint8_t *raw, const char *who, struct header *h, char *er
     return parse_slots(raw, who, h, key_size, error, error_size);
 }
 
-static int digest_of_key(const struct header *h, const uint8_t *key, uint8_t *digest)
+static int digest_of_key(const struct luks_header *h, const uint8_t *key, uint8_t *digest)
 {
     return crypto_pbkdf2((enum crypto_hash)h->info.hash, key, crypto_key_size(&h->info.spec),
-                         h->digest_salt, SALT_SIZE, h->info.master_iterations, digest, DIGEST_SIZE);
+                         h->digest_salt, LUKS_SALT_SIZE, h->info.master_iterations, digest,
+                         LUKS_DIGEST_SIZE);
 }
 
-/* 0: the slot had the key; -EPERM: not with this password. */
-static int try_slot(const struct luks_io *io, const struct header *h, unsigned number,
-                    const uint8_t *password, size_t password_size, uint8_t *key, char *error,
-                    size_t error_size)
+int luks_try_slot(const struct luks_io *io, const struct luks_header *h, unsigned number,
+                  const uint8_t *password, size_t password_size, uint8_t *key, char *error,
+                  size_t error_size)
 {
     const struct luks_slot *slot = &h->info.slot[number];
     size_t key_size = crypto_key_size(&h->info.spec);
-    size_t size = material_size(key_size, slot->stripes);
-    uint8_t slot_key[CRYPTO_MAX_KEY], digest[DIGEST_SIZE];
+    size_t size = luks_material_size(key_size, slot->stripes);
+    uint8_t slot_key[CRYPTO_MAX_KEY], digest[LUKS_DIGEST_SIZE];
     uint8_t *material = malloc(size);
     struct crypto *crypto = NULL;
     int err = material ? 0 : -ENOMEM;
 
     if (!err) {
         err = crypto_pbkdf2((enum crypto_hash)h->info.hash, password, password_size,
-                            h->slot_salt[number], SALT_SIZE, slot->iterations, slot_key, key_size);
+                            h->slot_salt[number], LUKS_SALT_SIZE, slot->iterations, slot_key,
+                            key_size);
     }
     if (!err) {
         err = io->read(io->opaque, slot->key_offset, material, size);
@@ -272,7 +261,7 @@ static int try_slot(const struct luks_io *io, const struct header *h, unsigned n
         merge_stripes((enum crypto_hash)h->info.hash, material, key_size, slot->stripes, key);
         err = digest_of_key(h, key, digest);
     }
-    if (!err && crypto_differ(digest, h->digest, DIGEST_SIZE)) {
+    if (!err && crypto_differ(digest, h->digest, LUKS_DIGEST_SIZE)) {
         err = -EPERM;
     }
     crypto_destroy(crypto);
@@ -284,20 +273,48 @@ static int try_slot(const struct luks_io *io, const struct header *h, unsigned n
     return err;
 }
 
-int luks_open(const struct luks_io *io, const char *who, const uint8_t *password,
-              size_t password_size, struct luks_info *info, struct crypto **crypto, char *error,
-              size_t error_size)
+int luks_read_header(const struct luks_io *io, const char *who, struct luks_header *h, char *error,
+                     size_t error_size)
 {
-    uint8_t raw[HEADER_SIZE], key[CRYPTO_MAX_KEY];
-    struct header h = {0};
+    uint8_t raw[LUKS_HEADER_SIZE];
     int err = io->read(io->opaque, 0, raw, sizeof(raw));
 
-    *crypto = NULL;
+    *h = (struct luks_header){0};
     if (err) {
         snprintf(error, error_size, "%s: can't read the LUKS header: %s", who, strerror(-err));
         return err;
     }
-    err = parse(raw, who, &h, error, error_size);
+    return parse(raw, who, h, error, error_size);
+}
+
+int luks_unlock(const struct luks_io *io, const char *who, const struct luks_header *h,
+                const uint8_t *password, size_t password_size, uint8_t *key, char *error,
+                size_t error_size)
+{
+    int err = -EPERM;
+
+    error[0] = 0;
+    for (unsigned i = 0; i < LUKS_SLOTS && err == -EPERM; i++) {
+        if (h->info.slot[i].active) {
+            err = luks_try_slot(io, h, i, password, password_size, key, error, error_size);
+        }
+    }
+    if (err && !error[0]) {
+        snprintf(error, error_size, "%s: %s", who,
+                 err == -EPERM ? "the password opens no key slot" : strerror(-err));
+    }
+    return err;
+}
+
+int luks_open(const struct luks_io *io, const char *who, const uint8_t *password,
+              size_t password_size, struct luks_info *info, struct crypto **crypto, char *error,
+              size_t error_size)
+{
+    uint8_t key[CRYPTO_MAX_KEY];
+    struct luks_header h;
+    int err = luks_read_header(io, who, &h, error, error_size);
+
+    *crypto = NULL;
     if (err) {
         return err;
     }
@@ -305,19 +322,10 @@ int luks_open(const struct luks_io *io, const char *who, const uint8_t *password
     if (!password) {
         return 0;
     }
-    error[0] = 0;
-    err = -EPERM;
-    for (unsigned i = 0; i < LUKS_SLOTS && err == -EPERM; i++) {
-        if (h.info.slot[i].active) {
-            err = try_slot(io, &h, i, password, password_size, key, error, error_size);
-        }
-    }
+    err = luks_unlock(io, who, &h, password, password_size, key, error, error_size);
     if (!err) {
         *crypto = crypto_create(&h.info.spec, key, error, error_size);
         err = *crypto ? 0 : -EINVAL;
-    } else if (!error[0]) {
-        snprintf(error, error_size, "%s: %s", who,
-                 err == -EPERM ? "the password opens no key slot" : strerror(-err));
     }
     crypto_wipe(key, sizeof(key));
     return err;
@@ -327,7 +335,8 @@ int luks_open(const struct luks_io *io, const char *who, const uint8_t *password
 
 static size_t slot_room(const struct crypto_spec *spec)
 {
-    return (material_size(crypto_key_size(spec), STRIPES) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    return (luks_material_size(crypto_key_size(spec), LUKS_STRIPES) + ALIGNMENT - 1) / ALIGNMENT *
+           ALIGNMENT;
 }
 
 uint64_t luks_header_size(const struct luks_create_options *options)
@@ -348,12 +357,12 @@ static int make_uuid(char *uuid)
     return err;
 }
 
-static void serialise(const struct header *h, uint8_t *raw)
+static void serialise(const struct luks_header *h, uint8_t *raw)
 {
     const struct crypto_spec *spec = &h->info.spec;
     char text[64];
 
-    memset(raw, 0, HEADER_SIZE);
+    memset(raw, 0, LUKS_HEADER_SIZE);
     bytes_put_text(raw, "LUKS\xba\xbe", 6);
     bytes_put_be16(raw + 6, 1);
     bytes_put_text(raw + 8, crypto_cipher_names[spec->cipher],
@@ -371,8 +380,8 @@ static void serialise(const struct header *h, uint8_t *raw)
     bytes_put_text(raw + 72, crypto_hash_names[h->info.hash], 32);
     bytes_put_be32(raw + 104, (uint32_t)(h->info.payload_offset / CRYPTO_SECTOR));
     bytes_put_be32(raw + 108, (uint32_t)crypto_key_size(spec));
-    memcpy(raw + 112, h->digest, DIGEST_SIZE);
-    memcpy(raw + 132, h->digest_salt, SALT_SIZE);
+    memcpy(raw + 112, h->digest, LUKS_DIGEST_SIZE);
+    memcpy(raw + 132, h->digest_salt, LUKS_SALT_SIZE);
     bytes_put_be32(raw + 164, h->info.master_iterations);
     bytes_put_text(raw + 168, h->info.uuid, 40);
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
@@ -381,30 +390,38 @@ static void serialise(const struct header *h, uint8_t *raw)
 
         bytes_put_be32(at, slot->active ? SLOT_ACTIVE : SLOT_UNUSED);
         bytes_put_be32(at + 4, slot->iterations);
-        memcpy(at + 8, h->slot_salt[i], SALT_SIZE);
+        memcpy(at + 8, h->slot_salt[i], LUKS_SALT_SIZE);
         bytes_put_be32(at + 40, (uint32_t)(slot->key_offset / CRYPTO_SECTOR));
         bytes_put_be32(at + 44, slot->stripes);
     }
 }
 
-/* Encrypts the master key for the password into the first slot. */
-static int write_slot(const struct luks_io *io, const struct header *h, const uint8_t *key,
-                      const uint8_t *password, size_t password_size, char *error, size_t error_size)
+int luks_write_header(const struct luks_io *io, const struct luks_header *h)
+{
+    uint8_t raw[LUKS_HEADER_SIZE];
+
+    serialise(h, raw);
+    return io->write(io->opaque, 0, raw, sizeof(raw));
+}
+
+int luks_write_slot(const struct luks_io *io, const struct luks_header *h, unsigned number,
+                    const uint8_t *key, const uint8_t *password, size_t password_size, char *error,
+                    size_t error_size)
 {
     enum crypto_hash hash = (enum crypto_hash)h->info.hash;
-    const struct luks_slot *slot = &h->info.slot[0];
+    const struct luks_slot *slot = &h->info.slot[number];
     size_t key_size = crypto_key_size(&h->info.spec);
-    size_t size = material_size(key_size, STRIPES);
+    size_t size = luks_material_size(key_size, LUKS_STRIPES);
     uint8_t slot_key[CRYPTO_MAX_KEY];
     uint8_t *material = calloc(1, size);
     struct crypto *crypto = NULL;
     int err = material ? 0 : -ENOMEM;
 
     if (!err) {
-        err = split_stripes(hash, key, key_size, STRIPES, material);
+        err = split_stripes(hash, key, key_size, LUKS_STRIPES, material);
     }
     if (!err) {
-        err = crypto_pbkdf2(hash, password, password_size, h->slot_salt[0], SALT_SIZE,
+        err = crypto_pbkdf2(hash, password, password_size, h->slot_salt[number], LUKS_SALT_SIZE,
                             slot->iterations, slot_key, key_size);
     }
     if (!err) {
@@ -424,7 +441,7 @@ static int write_slot(const struct luks_io *io, const struct header *h, const ui
     return err;
 }
 
-static int fill_header(struct header *h, const struct luks_create_options *options,
+static int fill_header(struct luks_header *h, const struct luks_create_options *options,
                        const uint8_t *key)
 {
     unsigned time = options->iter_time ? options->iter_time : 2000;
@@ -437,17 +454,17 @@ static int fill_header(struct header *h, const struct luks_create_options *optio
     h->info.payload_offset = luks_header_size(options);
     for (unsigned i = 0; i < LUKS_SLOTS; i++) {
         h->info.slot[i] =
-            (struct luks_slot){.stripes = STRIPES, .key_offset = ALIGNMENT + i * room};
+            (struct luks_slot){.stripes = LUKS_STRIPES, .key_offset = ALIGNMENT + i * room};
     }
     h->info.slot[0].active = true;
     h->info.slot[0].iterations =
         crypto_pbkdf2_iterations(hash, crypto_key_size(&options->spec), time);
-    h->info.master_iterations = crypto_pbkdf2_iterations(hash, DIGEST_SIZE, time / 8 + 1);
+    h->info.master_iterations = crypto_pbkdf2_iterations(hash, LUKS_DIGEST_SIZE, time / 8 + 1);
     if (!err) {
-        err = crypto_random(h->digest_salt, SALT_SIZE);
+        err = crypto_random(h->digest_salt, LUKS_SALT_SIZE);
     }
     if (!err) {
-        err = crypto_random(h->slot_salt[0], SALT_SIZE);
+        err = crypto_random(h->slot_salt[0], LUKS_SALT_SIZE);
     }
     return err ? err : digest_of_key(h, key, h->digest);
 }
@@ -456,9 +473,9 @@ int luks_create(const struct luks_io *io, const char *who,
                 const struct luks_create_options *options, const uint8_t *password,
                 size_t password_size, struct crypto **crypto, char *error, size_t error_size)
 {
-    uint8_t raw[HEADER_SIZE], key[CRYPTO_MAX_KEY];
+    uint8_t key[CRYPTO_MAX_KEY];
     struct crypto *data;
-    struct header h = {0};
+    struct luks_header h = {0};
     int err = crypto_random(key, crypto_key_size(&options->spec));
 
     error[0] = 0;
@@ -467,11 +484,10 @@ int luks_create(const struct luks_io *io, const char *who,
     }
     /* First the key, then the header that says it is there. */
     if (!err) {
-        err = write_slot(io, &h, key, password, password_size, error, error_size);
+        err = luks_write_slot(io, &h, 0, key, password, password_size, error, error_size);
     }
     if (!err) {
-        serialise(&h, raw);
-        err = io->write(io->opaque, 0, raw, sizeof(raw));
+        err = luks_write_header(io, &h);
     }
     if (!err && crypto) {
         data = crypto_create(&options->spec, key, error, error_size);

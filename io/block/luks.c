@@ -51,9 +51,15 @@ static int header_write(void *opaque, uint64_t offset, const void *data, size_t 
     return block_pwrite(opaque, offset, data, size, 0);
 }
 
+static int header_flush(void *opaque)
+{
+    return block_flush(opaque);
+}
+
 static struct luks_io io_of(struct block_node *file)
 {
-    return (struct luks_io){.read = header_read, .write = header_write, .opaque = file};
+    return (struct luks_io){
+        .read = header_read, .write = header_write, .flush = header_flush, .opaque = file};
 }
 
 static int luks_probe_head(const uint8_t *head, size_t size, const char *filename)
@@ -208,10 +214,8 @@ static int luks_get_info(struct block_node *node, struct block_info *info)
     return 0;
 }
 
-static json_t *luks_info_specific(struct block_node *node)
+json_t *luks_describe(const struct luks_info *info)
 {
-    const struct luks *luks = node->state;
-    const struct luks_info *info = &luks->info;
     json_t *slots = json_array();
     json_t *data = json_object();
 
@@ -238,7 +242,14 @@ static json_t *luks_info_specific(struct block_node *node)
     json_object_set_new(data, "payload-offset", json_integer((json_int_t)info->payload_offset));
     json_object_set_new(data, "master-key-iters", json_integer(info->master_iterations));
     json_object_set_new(data, "slots", slots);
-    return json_pack("{s:s, s:o}", "type", "luks", "data", data);
+    return data;
+}
+
+static json_t *luks_info_specific(struct block_node *node)
+{
+    const struct luks *luks = node->state;
+
+    return json_pack("{s:s, s:o}", "type", "luks", "data", luks_describe(&luks->info));
 }
 
 /* ---- creation ---- */
@@ -319,6 +330,28 @@ static int luks_measure(uint64_t size, struct block_node *from, const void *opti
     return 0;
 }
 
+static int luks_amend_image(struct block_node *node, const char *options, bool force,
+                            void (*progress)(void *opaque, uint64_t done, uint64_t total),
+                            void *opaque, char *error, size_t error_size)
+{
+    const struct luks_options *o = node->options;
+    struct luks_io io = io_of(node->file->node);
+    struct luks *luks = node->state;
+    struct luks_amend amend;
+    int err = property_set_defaults(luks_amend_properties, &amend);
+
+    if (!err) {
+        err = property_set_list(luks_amend_properties, &amend, "luks", options, NULL, NULL, error,
+                                error_size);
+    }
+    if (!err) {
+        err = luks_amend(&io, node->filename, o->key_secret, &amend, force, &luks->info, error,
+                         error_size);
+    }
+    property_clear(luks_amend_properties, &amend);
+    return err;
+}
+
 const struct block_driver block_luks = {
     .name = "luks",
     .is_format = true,
@@ -338,5 +371,7 @@ const struct block_driver block_luks = {
     .truncate = luks_truncate,
     .info = luks_get_info,
     .info_specific = luks_info_specific,
+    .amend = luks_amend_image,
+    .amend_options = luks_amend_properties,
     .measure = luks_measure,
 };

@@ -5,4 +5,5 @@ check-tests += tests/img/commands
 check-tests += tests/img/compatible
 check-tests += tests/img/convert
 check-tests += tests/img/manual
+check-tests += tests/img/passwords
 endif

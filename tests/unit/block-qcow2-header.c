@@ -44,7 +44,7 @@ static void round_trip(void)
     h.unknown = &first;
     h.tail = tail;
     h.tail_size = 8;
-    tap_eq(qcow2_header_write(&h, bytes), 0, "a header is written");
+    tap_eq(qcow2_header_write(&h, NULL, bytes), 0, "a header is written");
     tap_eq(qcow2_header_bytes(bytes), CLUSTER, "its size is known from its beginning");
     tap_eq(parse(&back), 0, "and parsed");
     tap_str(back.backing, "base.qcow2", "backing name");
@@ -53,12 +53,12 @@ static void round_trip(void)
                back.unknown->next->size == 3 && back.unknown->next->data[2] == 3,
            "unknown extensions are kept, in their order");
     tap_ok(back.tail_size == 8 && back.tail[3] == 9, "unknown fields are kept");
-    tap_ok(qcow2_header_write(&back, again) == 0 && memcmp(bytes, again, CLUSTER) == 0,
+    tap_ok(qcow2_header_write(&back, NULL, again) == 0 && memcmp(bytes, again, CLUSTER) == 0,
            "written again it is the same");
     qcow2_header_free(&back);
     h = sample();
     h.version = 2;
-    tap_ok(qcow2_header_write(&h, bytes) == 0 && parse(&back) == 0 && back.version == 2 &&
+    tap_ok(qcow2_header_write(&h, NULL, bytes) == 0 && parse(&back) == 0 && back.version == 2 &&
                back.refcount_order == 4,
            "version 2");
     qcow2_header_free(&back);
@@ -67,7 +67,8 @@ static void round_trip(void)
     h.backing = (char *)bytes;
     memset(bytes, 'x', CLUSTER);
     bytes[700] = 0;
-    tap_eq(qcow2_header_write(&h, again), (unsigned long long)-ENOSPC, "a name that does not fit");
+    tap_eq(qcow2_header_write(&h, NULL, again), (unsigned long long)-ENOSPC,
+           "a name that does not fit");
 }
 
 struct wrong {
@@ -118,7 +119,7 @@ static void refusals(void)
         const struct wrong *w = &wrongs[i];
         int err;
 
-        qcow2_header_write(&h, bytes);
+        qcow2_header_write(&h, NULL, bytes);
         for (unsigned b = 0; b < w->size; b++) {
             bytes[w->at + b] = (uint8_t)(w->value >> 8 * (w->size - 1 - b));
         }
@@ -129,8 +130,109 @@ static void refusals(void)
             qcow2_header_free(&back);
         }
     }
-    qcow2_header_write(&h, bytes);
+    qcow2_header_write(&h, NULL, bytes);
     tap_ok(qcow2_header_parse(&back, bytes, 60, error, sizeof(error)) < 0, "refused: 60 bytes");
+}
+
+/* ---- from one header to the next ---- */
+
+static bool same(const char *a, const char *b)
+{
+    return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool is(const uint8_t *image, const struct qcow2_header *want)
+{
+    struct qcow2_header h;
+    bool good;
+
+    if (qcow2_header_parse(&h, image, CLUSTER, error, sizeof(error))) {
+        return false;
+    }
+    good = same(h.backing, want->backing) && same(h.backing_format, want->backing_format) &&
+           h.has_bitmaps == want->has_bitmaps && h.bitmap_dir_offset == want->bitmap_dir_offset &&
+           h.luks_offset == want->luks_offset && h.size == want->size;
+    qcow2_header_free(&h);
+    return good;
+}
+
+/* While the first sector is the old one, whatever of the others is written, the header is. */
+static bool sector_decides(const uint8_t *old_image, const struct qcow2_header *old,
+                           const struct qcow2_header *new)
+{
+    uint8_t image[CLUSTER], mix[CLUSTER];
+
+    if (qcow2_header_write(new, old_image, image) || !is(image, new)) {
+        return false;
+    }
+    for (unsigned set = 0; set < 1u << (CLUSTER / 512 - 1); set++) {
+        memcpy(mix, old_image, CLUSTER);
+        for (unsigned s = 1; s < CLUSTER / 512; s++) {
+            if (set >> (s - 1) & 1) {
+                memcpy(mix + (size_t)s * 512, image + (size_t)s * 512, 512);
+            }
+        }
+        if (!is(mix, old)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* As other programs make them: the name follows the extensions, across the end of a sector. */
+static void move_name(uint8_t *image, size_t to)
+{
+    size_t size = image[18] * 256u + image[19], from = image[14] * 256u + image[15];
+    char name[1024];
+
+    memcpy(name, image + from, size);
+    memset(image + from, 0, size);
+    memcpy(image + to, name, size);
+    image[14] = (uint8_t)(to >> 8);
+    image[15] = (uint8_t)to;
+}
+
+static void transitions(void)
+{
+    static char name[600], other[600];
+    const unsigned lengths[] = {1, 8, 20, 40, 150, 511, 599};
+    struct qcow2_header old, new;
+
+    for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+        bool good = true;
+
+        memset(name, 'n', sizeof(name));
+        memset(other, 'o', sizeof(other));
+        name[lengths[i]] = other[lengths[i]] = 0;
+        for (unsigned kind = 0; kind < 16; kind++) {
+            old = sample();
+            old.backing = name;
+            if (kind & 1) {
+                old.crypt = QCOW2_CRYPT_LUKS;
+                old.luks_offset = 8 * CLUSTER;
+                old.luks_size = 3 * CLUSTER;
+            }
+            new = old;
+            new.has_bitmaps = kind & 2;
+            new.autoclear = kind & 2 ? QCOW2_AUTOCLEAR_BITMAPS : 0;
+            new.bitmap_count = 1;
+            new.bitmap_dir_size = 32;
+            new.bitmap_dir_offset = kind & 2 ? 6 * CLUSTER : 0;
+            new.size /= 2;
+            new.backing = kind & 4 ? other : name;
+            good &= qcow2_header_write(&old, NULL, bytes) == 0;
+            if (kind & 8) {
+                move_name(bytes, 504);
+            }
+            good &= sector_decides(bytes, &old, &new);
+            /* And back, from what that made. */
+            uint8_t image[CLUSTER];
+
+            good &= qcow2_header_write(&new, bytes, image) == 0;
+            good &= sector_decides(image, &new, &old);
+        }
+        tap_ok(good, "a name of %u bytes: the first sector alone changes the header", lengths[i]);
+    }
 }
 
 static void sizes(void)
@@ -147,6 +249,7 @@ int main(void)
 {
     round_trip();
     refusals();
+    transitions();
     sizes();
     return tap_done();
 }

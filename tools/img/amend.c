@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "tools/img/img.h"
+#include "util/property.h"
 
 struct values {
     struct img_source source;
@@ -29,6 +30,40 @@ static void moved(void *opaque, uint64_t done, uint64_t total)
 
     p->total = total;
     img_progress_at(p, done);
+}
+
+static void print_option(const char *prefix, const struct property *p)
+{
+    char name[64], expects[256];
+
+    snprintf(name, sizeof(name), "%s%s", prefix, p->name);
+    property_expects(p, expects, sizeof(expects));
+    printf("  %-24s%s: %s\n", name, p->help, expects);
+}
+
+static int help(const char *format)
+{
+    const struct block_driver *driver = block_driver_find(format);
+
+    if (!driver || !driver->amend) {
+        return img_fail(driver ? "Format driver '%s' does not support option amendment"
+                               : "Unknown file format '%s'",
+                        format);
+    }
+    printf("Amend options for '%s':\n", format);
+    if (driver->may_back) {
+        printf("  %-24s%s\n  %-24s%s\n  %-24s%s\n", "backing_file", "file name of a base image",
+               "backing_fmt", "its format", "size", "virtual disk size");
+    }
+    for (const struct property *p = driver->create_options; p && p->name; p++) {
+        if (p->runtime) {
+            print_option("", p);
+        }
+    }
+    for (const struct property *p = driver->amend_options; p && p->name; p++) {
+        print_option(driver->amend_prefix ? driver->amend_prefix : "", p);
+    }
+    return 0;
 }
 
 static int amend(const struct values *v, struct block_node *node)
@@ -59,7 +94,7 @@ static int run(void *opaque, int count, char **operands)
         return img_fail("Must specify options (-o)");
     }
     if (img_asks_for_help(v->options) && v->source.format) {
-        return img_options_help(v->source.format);
+        return help(v->source.format);
     }
     if (count < 1) {
         return img_fail("amend: expected a file name");
@@ -67,7 +102,7 @@ static int run(void *opaque, int count, char **operands)
     if (img_open(&node, operands[0], &v->source, IMG_WRITE)) {
         return 1;
     }
-    status = img_asks_for_help(v->options) ? img_options_help(node->driver->name) : amend(v, node);
+    status = img_asks_for_help(v->options) ? help(node->driver->name) : amend(v, node);
     block_unref(node);
     return status;
 }

@@ -2,6 +2,7 @@
  * tinamou-img: makes, looks at, checks, converts and changes disk images. Commands and options are
  * those of qemu-img, and some more.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,6 +36,8 @@ int main(int argc, char **argv)
     int status;
 
     error_set_program("tinamou-img");
+    signal(SIGXFSZ,
+           SIG_IGN); /* a write behind the limit of files is an error, which has a message */
     if (argc < 2) {
         return img_fail("a command is expected; tinamou-img --help lists them");
     }

@@ -6,6 +6,7 @@
  * several references, so a cluster that takes its place is counted as often as its table.
  */
 #include "io/block/qcow2/qcow2.h"
+#include "io/block/luks-header.h"
 #include "util/bits.h"
 
 #include <errno.h>
@@ -18,8 +19,10 @@ struct wish {
     struct qcow2_create_options to;
     uint32_t has;
     char *backing_file, *backing_format;
-    bool has_backing_file, has_backing_format, has_size, failed;
+    bool has_backing_file, has_backing_format, has_size, has_luks;
     uint64_t size;
+    struct luks_amend luks;
+    char error[300]; /* what note() found wrong */
 };
 
 struct progress {
@@ -42,7 +45,15 @@ static void set_text(struct wish *wish, char **to, bool *is_there, const char *v
     free(*to);
     *to = strdup(value);
     *is_there = true;
-    wish->failed |= !*to;
+    if (!*to) {
+        snprintf(wish->error, sizeof(wish->error), "qcow2: out of memory");
+    }
+}
+
+/* Of key slots; those of creation have the rest of encrypt.*, and iter-time, too. */
+static bool is_of_slots(const char *name)
+{
+    return property_find(luks_amend_properties, name) != NULL;
 }
 
 /* Sees every name of the list first. */
@@ -61,10 +72,15 @@ static bool note(void *opaque, const char *name, const char *value)
     if (strcmp(name, "size") == 0) {
         const struct property size[] = {
             PROPERTY(SIZE, "size", struct wish, size, .help = "virtual disk size"), PROPERTY_END};
-        char ignored[128];
 
-        wish->failed |= property_set(size, wish, "qcow2", name, value, ignored, sizeof(ignored));
+        (void)property_set(size, wish, "qcow2", name, value, wish->error, sizeof(wish->error));
         wish->has_size = true;
+        return true;
+    }
+    if (strncmp(name, "encrypt.", 8) == 0 && is_of_slots(name + 8)) {
+        (void)property_set(luks_amend_properties, &wish->luks, "qcow2: encrypt", name + 8, value,
+                           wish->error, sizeof(wish->error));
+        wish->has_luks = true;
         return true;
     }
     for (unsigned i = 0; qcow2_create_properties[i].name; i++) {
@@ -260,8 +276,10 @@ static int downgrade(struct qcow2 *q, const struct progress *progress, char *err
     if (err == 0) {
         err = qcow2_sync_all(q);
     }
-    q->lazy = false;
-    if (err == 0) {
+    if (err != 0) {
+        qcow2_unsettle(q, err);
+    } else {
+        q->lazy = false;
         err = qcow2_clear_dirty(q);
     }
     if (err == 0) {
@@ -279,7 +297,7 @@ static int downgrade(struct qcow2 *q, const struct progress *progress, char *err
 static int change_version(struct qcow2 *q, int compat, const struct progress *progress, char *error,
                           size_t error_size)
 {
-    uint32_t version = compat < QCOW2_COMPAT_V3 ? 2 : 3;
+    uint32_t version = compat < QCOW2_COMPAT_V3 ? 2 : 3, version_before = q->header.version;
     int err = 0;
 
     if (version < q->header.version) {
@@ -291,24 +309,31 @@ static int change_version(struct qcow2 *q, int compat, const struct progress *pr
         if (err == 0) {
             err = qcow2_write_header(q);
         }
+        if (err != 0) {
+            q->header.version = version_before;
+        }
     }
     return err == 0 ? 0 : refuse(error, error_size, err, "compat=1.1: can't write the header");
 }
 
 static int change_lazy(struct qcow2 *q, bool on, char *error, size_t error_size)
 {
+    uint64_t before;
     int err;
 
     if (on && q->header.version < 3) {
         return refuse(error, error_size, -EINVAL,
                       "lazy_refcounts=on: expected compat=1.1 (or greater)");
     }
+    before = q->header.compatible;
     q->header.compatible &= ~(uint64_t)QCOW2_COMPAT_LAZY_REFCOUNTS;
     q->header.compatible |= on ? QCOW2_COMPAT_LAZY_REFCOUNTS : 0;
     err = qcow2_write_header(q);
     if (err == 0) {
         q->lazy = on;
         err = on ? 0 : qcow2_clear_dirty(q);
+    } else {
+        q->header.compatible = before;
     }
     return err == 0 ? 0 : refuse(error, error_size, err, "lazy_refcounts: can't write the header");
 }
@@ -346,9 +371,13 @@ static int change_raw(struct qcow2 *q, bool raw, char *error, size_t error_size)
         return refuse(error, error_size, -EINVAL,
                       "data_file_raw: cannot be set on existing images");
     }
-    q->data_raw = false;
     q->header.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_DATA_RAW;
     err = qcow2_write_header(q);
+    if (err == 0) {
+        q->data_raw = false;
+    } else {
+        q->header.autoclear |= QCOW2_AUTOCLEAR_DATA_RAW;
+    }
     return err == 0 ? 0 : refuse(error, error_size, err, "data_file_raw: can't write the header");
 }
 
@@ -375,14 +404,21 @@ static int change_data_file(struct qcow2 *q, const char *name, char *error, size
 /* What cannot be changed may be named with the value that it has. */
 static int check_fixed(struct qcow2 *q, const struct wish *wish, char *error, size_t error_size)
 {
-    if ((has(wish, "cluster_size") && wish->to.cluster_size != q->cluster_size) ||
-        (has(wish, "preallocation")) ||
-        (has(wish, "compression_type") &&
-         (uint32_t)wish->to.compression != q->header.compression) ||
-        (has(wish, "extended_l2") && wish->to.extended_l2 != (q->subs > 1))) {
-        return refuse(error, error_size, -ENOTSUP,
-                      "cluster_size, preallocation, compression_type, extended_l2: cannot be "
-                      "changed");
+    for (unsigned i = 0; qcow2_create_properties[i].name; i++) {
+        const char *name = qcow2_create_properties[i].name;
+        bool same =
+            qcow2_create_properties[i].runtime ||
+            (strcmp(name, "cluster_size") == 0 && wish->to.cluster_size == q->cluster_size) ||
+            (strcmp(name, "compression_type") == 0 &&
+             (uint32_t)wish->to.compression == q->header.compression) ||
+            (strcmp(name, "extended_l2") == 0 && wish->to.extended_l2 == (q->subs > 1)) ||
+            (strcmp(name, "encrypt.format") == 0 && wish->to.encrypt_format &&
+             q->header.crypt == QCOW2_CRYPT_LUKS);
+
+        if ((wish->has >> i & 1) && !same) {
+            snprintf(error, error_size, "qcow2: %s: cannot be changed", name);
+            return -ENOTSUP;
+        }
     }
     return 0;
 }
@@ -416,8 +452,8 @@ static int apply(struct qcow2 *q, const struct wish *wish, const struct progress
     return err;
 }
 
-static int amend(struct block_node *node, const struct wish *wish, const struct progress *progress,
-                 char *error, size_t error_size)
+static int amend(struct block_node *node, const struct wish *wish, bool force,
+                 const struct progress *progress, char *error, size_t error_size)
 {
     struct qcow2 *q = node->state;
     int err = check_fixed(q, wish, error, error_size);
@@ -426,9 +462,15 @@ static int amend(struct block_node *node, const struct wish *wish, const struct 
         return err;
     }
     qcow2_quiesce(q);
-    err = qcow2_sync_all(q);
+    err = qcow2_settle_quiesced(q);
+    if (err == 0) {
+        err = qcow2_sync_all(q);
+    }
     if (err == 0) {
         err = apply(q, wish, progress, error, error_size);
+    }
+    if (err == 0 && wish->has_luks) {
+        err = qcow2_crypto_amend(q, &wish->luks, force, error, error_size);
     }
     if (err == 0) {
         err = block_flush(q->file);
@@ -454,26 +496,30 @@ int qcow2_amend(struct block_node *node, const char *options, bool force,
     struct wish wish = {0};
     int err;
 
-    (void)force;
     if (!q->writable) {
         return refuse(error, error_size, -EPERM, "the image is read-only");
     }
     error[0] = 0;
     err = property_set_defaults(qcow2_create_properties, &wish.to);
     if (err == 0) {
+        err = property_set_defaults(luks_amend_properties, &wish.luks);
+    }
+    if (err == 0) {
         err = property_set_list(qcow2_create_properties, &wish.to, "qcow2", options, note, &wish,
                                 error, error_size);
     }
-    if (err == 0 && wish.failed) {
-        err = refuse(error, error_size, -EINVAL, "size: expected a number of bytes");
+    if (err == 0 && wish.error[0]) {
+        snprintf(error, error_size, "%s", wish.error);
+        err = -EINVAL;
     }
     if (err == 0) {
-        err = amend(node, &wish, &report, error, error_size);
+        err = amend(node, &wish, force, &report, error, error_size);
     }
     if (err != 0 && !error[0]) {
         snprintf(error, error_size, "qcow2: can't amend the image: %s", strerror(-err));
     }
     property_clear(qcow2_create_properties, &wish.to);
+    property_clear(luks_amend_properties, &wish.luks);
     free(wish.backing_file);
     free(wish.backing_format);
     return err;

@@ -359,10 +359,7 @@ static int switch_directory(struct qcow2 *q, const struct directory *dir)
         q->header.bitmap_dir_offset = offset;
         q->header.autoclear &= ~(uint64_t)QCOW2_AUTOCLEAR_BITMAPS;
         q->header.autoclear |= dir->count ? QCOW2_AUTOCLEAR_BITMAPS : 0;
-        err = qcow2_write_header(q);
-        if (err == 0) {
-            err = block_flush(q->file);
-        }
+        err = qcow2_store_header(q);
     }
     if (err != 0) {
         q->header.has_bitmaps = old.has_bitmaps;
@@ -460,8 +457,11 @@ static int change_directory(struct qcow2 *q, const char *name, const struct bloc
     struct stored old = {0}, new = {0};
     struct directory dir;
     struct entry e;
-    int err = read_directory(q, &dir);
+    int err = qcow2_settle(q);
 
+    if (err == 0) {
+        err = read_directory(q, &dir);
+    }
     if (err != 0) {
         return err;
     }
@@ -488,7 +488,10 @@ static int change_directory(struct qcow2 *q, const char *name, const struct bloc
         free(old.table);
     }
     free(dir.bytes);
-    return err == 0 ? qcow2_sync_all(q) : err;
+    if (err == 0) {
+        (void)qcow2_sync_all(q); /* the header is on the medium; the rest may come later */
+    }
+    return err;
 }
 
 int qcow2_bitmap_store(struct block_node *node, const struct block_bitmap_info *info,

@@ -23,9 +23,11 @@ src-io += io/block/qcow2/refcount.c
 src-io += io/block/qcow2/repair.c
 src-io += io/block/qcow2/reserve.c
 src-io += io/block/qcow2/resize.c
+src-io += io/block/qcow2/settle.c
 src-io += io/block/qcow2/snapshot.c
 src-io += io/block/qcow2/sync.c
 src-io += io/block/qcow2/zero.c
+cflags-io/block/qcow2/encrypt.c := $(JANSSON_CFLAGS)
 cflags-io/block/qcow2/pack.c := $(ISAL_CFLAGS) $(ZLIB_CFLAGS) $(ZSTD_CFLAGS)
 cflags-io/block/qcow2/info.c := $(JANSSON_CFLAGS)
 endif

@@ -527,10 +527,7 @@ static int mark_good(struct qcow2 *q)
 
     if (err == 0 && (q->header.incompatible & marks)) {
         q->header.incompatible &= ~marks;
-        err = qcow2_write_header(q);
-        if (err == 0) {
-            err = block_flush(q->file);
-        }
+        err = qcow2_store_header(q);
     }
     return err;
 }
@@ -609,7 +606,8 @@ int qcow2_check(struct block_node *node, unsigned fix, struct block_check *check
         return -EPERM;
     }
     qcow2_quiesce(q);
-    if (q->writable && !(q->header.incompatible & QCOW2_INCOMPAT_CORRUPT)) {
+    err = qcow2_settle_quiesced(q);
+    if (err == 0 && q->writable && !(q->header.incompatible & QCOW2_INCOMPAT_CORRUPT)) {
         err = qcow2_sync_all(q);
     }
     if (err == 0) {

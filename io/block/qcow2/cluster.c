@@ -236,7 +236,9 @@ int qcow2_l1_grow(struct qcow2 *q, uint64_t entries)
     }
     qcow2_sync_end(q);
     free(bigger.entries);
-    (void)qcow2_refcount_add(q, qcow2_cluster_of(q, offset), room >> q->cluster_bits, -1);
+    if (!q->unsettled) { /* or the header on the medium may point there */
+        (void)qcow2_refcount_add(q, qcow2_cluster_of(q, offset), room >> q->cluster_bits, -1);
+    }
     return err;
 }
 

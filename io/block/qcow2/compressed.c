@@ -82,7 +82,7 @@ static int write_packed(struct qcow2 *q, uint64_t cluster, const uint8_t *packed
     pthread_mutex_lock(&q->lock);
     (void)qcow2_claim_wait(q, cluster, cluster, true);
     qcow2_claim_add(q, &claim, cluster, cluster, true);
-    err = q->broken ? -EIO : 0;
+    err = qcow2_refusal(q);
     pthread_mutex_unlock(&q->lock);
     if (err == 0) {
         err = store_packed(q, cluster, packed, size);

@@ -23,20 +23,22 @@ static const char *const encrypt_names[] = {"", "aes", "luks", NULL};
     PROPERTY(type, name, struct qcow2_create_options, field, __VA_ARGS__)
 
 const struct property qcow2_create_properties[] = {
-    OPTION(ENUM, "compat", compat, .names = qcow2_compat_names, .number = QCOW2_COMPAT_V3,
-           .help = "compatibility level (v2 [0.10] or v3 [1.1])"),
+    OPTION(ENUM, "compat", compat, .runtime = true, .names = qcow2_compat_names,
+           .number = QCOW2_COMPAT_V3, .help = "compatibility level (v2 [0.10] or v3 [1.1])"),
     OPTION(SIZE, "cluster_size", cluster_size, .number = 65536, .min = 512, .max = 2u << 20,
            .help = "qcow2 cluster size"),
-    OPTION(BOOL, "lazy_refcounts", lazy_refcounts, .help = "postpone refcount updates"),
-    OPTION(U64, "refcount_bits", refcount_bits, .number = 16, .min = 1, .max = 64,
+    OPTION(BOOL, "lazy_refcounts", lazy_refcounts, .runtime = true,
+           .help = "postpone refcount updates"),
+    OPTION(U64, "refcount_bits", refcount_bits, .runtime = true, .number = 16, .min = 1, .max = 64,
            .help = "width of a reference count entry in bits"),
     OPTION(ENUM, "compression_type", compression, .names = qcow2_compression_names,
            .help = "compression method used for image cluster compression"),
     OPTION(ENUM, "preallocation", preallocation, .names = block_preallocation_names,
            .help = "preallocation mode"),
     OPTION(BOOL, "extended_l2", extended_l2, .help = "extended L2 tables"),
-    OPTION(STRING, "data_file", data_file, .help = "file name of an external data file"),
-    OPTION(BOOL, "data_file_raw", data_file_raw,
+    OPTION(STRING, "data_file", data_file, .runtime = true,
+           .help = "file name of an external data file"),
+    OPTION(BOOL, "data_file_raw", data_file_raw, .runtime = true,
            .help = "the external data file must stay valid as a raw image"),
     OPTION(BOOL, "encryption", encryption, .help = "encrypt the image with AES; not supported"),
     OPTION(ENUM, "encrypt.format", encrypt_format, .names = encrypt_names,
@@ -207,7 +209,7 @@ static int write_empty(struct block_node *file, struct qcow2_header *h)
         err = block_flush(file);
     }
     if (err == 0) {
-        err = qcow2_header_write(h, buffer);
+        err = qcow2_header_write(h, NULL, buffer);
     }
     if (err == 0) {
         err = block_pwrite(file, 0, buffer, cluster, 0);

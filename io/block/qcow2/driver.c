@@ -2,6 +2,8 @@
  * The table of the qcow2 driver: options of opening, probing, and which function is what.
  */
 #include "io/block/qcow2/qcow2.h"
+
+#include "io/block/luks-header.h"
 #include "util/bits.h"
 
 #include <errno.h>
@@ -120,6 +122,8 @@ const struct block_driver block_qcow2 = {
     .info_specific = qcow2_info_specific,
     .check = qcow2_check,
     .amend = qcow2_amend,
+    .amend_options = luks_amend_properties,
+    .amend_prefix = "encrypt.",
     .measure = qcow2_measure,
     .change_backing = qcow2_change_backing,
     .make_empty = qcow2_make_empty,

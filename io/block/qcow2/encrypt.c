@@ -11,6 +11,7 @@
 #include "io/block/secret.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,6 +44,17 @@ static int luks_write(void *opaque, uint64_t offset, const void *data, size_t si
     return qcow2_pwrite(q, 0, q->header.luks_offset + offset, data, size);
 }
 
+static int luks_flush(void *opaque)
+{
+    return block_flush(((struct qcow2 *)opaque)->file);
+}
+
+static struct luks_io io_of(struct qcow2 *q)
+{
+    return (struct luks_io){
+        .read = luks_read, .write = luks_write, .flush = luks_flush, .opaque = q};
+}
+
 static int open_aes(struct qcow2 *q, const uint8_t *password, size_t size, char *error,
                     size_t error_size)
 {
@@ -62,7 +74,7 @@ static int open_aes(struct qcow2 *q, const uint8_t *password, size_t size, char 
 static int open_with(struct qcow2 *q, const uint8_t *password, size_t size, char *error,
                      size_t error_size)
 {
-    struct luks_io io = {luks_read, luks_write, q};
+    struct luks_io io = io_of(q);
 
     q->crypto = calloc(1, sizeof(*q->crypto));
     if (!q->crypto) {
@@ -120,6 +132,15 @@ void qcow2_crypto_close(struct qcow2 *q)
     }
 }
 
+struct json_t *qcow2_crypto_describe(const struct qcow2 *q)
+{
+    bool luks = q->header.crypt == QCOW2_CRYPT_LUKS;
+    json_t *encrypt = luks && q->crypto ? luks_describe(&q->crypto->info) : json_object();
+
+    json_object_set_new(encrypt, "format", json_string(luks ? "luks" : "aes"));
+    return encrypt;
+}
+
 /* The first sector's number. */
 static uint64_t sector_of(const struct qcow2 *q, uint64_t guest, uint64_t host)
 {
@@ -142,6 +163,19 @@ int qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, uint8_t *data,
     }
     crypto_decrypt(q->crypto->cipher, sector_of(q, guest, host), data, size);
     return 0;
+}
+
+int qcow2_crypto_amend(struct qcow2 *q, const struct luks_amend *amend, bool force, char *error,
+                       size_t error_size)
+{
+    struct luks_io io = io_of(q);
+
+    if (q->header.crypt != QCOW2_CRYPT_LUKS) {
+        snprintf(error, error_size, "qcow2: encrypt: expected an image with encrypt.format=luks");
+        return -ENOTSUP;
+    }
+    return luks_amend(&io, q->node->filename, q->options->key_secret, amend, force,
+                      &q->crypto->info, error, error_size);
 }
 
 /* ---- new images ------------------------------------------------------------------------------ */
@@ -191,7 +225,7 @@ int qcow2_crypto_create(struct qcow2 *q, const struct qcow2_create_options *opti
                         size_t error_size)
 {
     struct luks_create_options luks = luks_options(options);
-    struct luks_io io = {luks_read, luks_write, q};
+    struct luks_io io = io_of(q);
     uint8_t *password = NULL;
     size_t size = 0;
     uint64_t bytes;

@@ -397,10 +397,10 @@ bool qcow2_forward(struct block_node *node, enum block_request_kind kind, uint64
 
     pthread_mutex_lock(&q->lock);
     if (kind == BLOCK_FLUSH) {
-        yes = q->writable && !q->external && nothing_dirty(q);
+        yes = q->writable && !q->external && !q->unsettled && nothing_dirty(q);
         forward->node = q->file;
-    } else if ((kind == BLOCK_READ || (kind == BLOCK_WRITE && q->writable && !q->broken)) && size &&
-               !q->header.crypt && offset + size <= q->header.size) {
+    } else if ((kind == BLOCK_READ || (kind == BLOCK_WRITE && q->writable && !qcow2_refusal(q))) &&
+               size && !q->header.crypt && offset + size <= q->header.size) {
         yes = forward_locked(q, kind == BLOCK_WRITE, offset, size, forward);
     }
     pthread_mutex_unlock(&q->lock);

@@ -24,6 +24,7 @@
 #define EXT_DATA_FILE      0x44415441u
 
 #define FEATURE_ENTRY 48u
+#define SECTOR        512u /* what a disk writes wholly or not at all */
 
 /* The feature name table that new headers carry (Feature name table). */
 static const struct {
@@ -388,22 +389,39 @@ static void put_extension(struct writer *w, uint32_t type, const void *data, uin
     w->left -= padded + 8;
 }
 
-static void put_features(struct writer *w)
+/* As many names as there is room for; they are only for messages. */
+static void put_features(struct writer *w, size_t room)
 {
     uint8_t table[BITS_ARRAY_SIZE(features) * FEATURE_ENTRY] = {0};
+    size_t n = room < 8 ? 0 : (room - 8) / FEATURE_ENTRY;
 
-    for (size_t i = 0; i < BITS_ARRAY_SIZE(features); i++) {
+    n = n < BITS_ARRAY_SIZE(features) ? n : BITS_ARRAY_SIZE(features);
+    for (size_t i = 0; i < n; i++) {
         uint8_t *entry = table + i * FEATURE_ENTRY;
 
         entry[0] = features[i].type;
         entry[1] = features[i].bit;
         memcpy(entry + 2, features[i].name, strlen(features[i].name));
     }
-    put_extension(w, EXT_FEATURES, table, sizeof(table));
+    if (n) {
+        put_extension(w, EXT_FEATURES, table, (uint32_t)(n * FEATURE_ENTRY));
+    }
 }
 
-static void put_extensions(struct writer *w, const struct qcow2_header *h)
+/* Bytes of what comes behind the feature names. */
+static size_t rest_bytes(const struct qcow2_header *h)
 {
+    size_t bytes = 8 + (h->has_bitmaps ? 32 : 0);
+
+    for (const struct qcow2_unknown *ext = h->unknown; ext; ext = ext->next) {
+        bytes += 8 + (((size_t)ext->size + 7) & ~(size_t)7);
+    }
+    return bytes;
+}
+
+static void put_extensions(struct writer *w, const struct qcow2_header *h, uint8_t *b)
+{
+    size_t rest = rest_bytes(h), room;
     uint8_t data[24] = {0};
 
     if (h->backing_format) {
@@ -418,15 +436,9 @@ static void put_extensions(struct writer *w, const struct qcow2_header *h)
         bytes_put_be64(data + 8, h->luks_size);
         put_extension(w, EXT_CRYPTO, data, 16);
     }
-    if (h->version >= 3) {
-        /* Only for messages: a small header cluster may go without. */
-        struct writer before = *w;
-
-        put_features(w);
-        if (w->full || w->left < 8u + 32u + QCOW2_HEADER_SIZE_V3) {
-            *w = before;
-            memset(w->at, 0, w->left);
-        }
+    if (h->version >= 3 && h->cluster_bits > QCOW2_MIN_CLUSTER_BITS) {
+        room = (size_t)(w->at - b) + rest;
+        put_features(w, room < SECTOR ? SECTOR - room : 0);
     }
     if (h->has_bitmaps) {
         bytes_put_be32(data, h->bitmap_count);
@@ -441,11 +453,49 @@ static void put_extensions(struct writer *w, const struct qcow2_header *h)
     put_extension(w, EXT_END, NULL, 0);
 }
 
-int qcow2_header_write(const struct qcow2_header *h, uint8_t *b)
+/* Where the backing name of a header ends, or its extensions if there is none. */
+static size_t used_end(const uint8_t *b, size_t size)
+{
+    uint64_t name = bytes_be64(b + 8), name_end = name + bytes_be32(b + 16);
+    size_t at = bytes_be32(b + 4) >= 3 ? bytes_be32(b + 100) : QCOW2_HEADER_SIZE_V2;
+
+    while (at + 8 <= size && bytes_be32(b + at) != EXT_END) {
+        at += 8 + (size_t)(((uint64_t)bytes_be32(b + at + 4) + 7) & ~UINT64_C(7));
+    }
+    at += 8;
+    at = name && name_end > at ? (size_t)name_end : at;
+    return at < size ? at : size;
+}
+
+/*
+ * Places the backing name behind `end`. In the first sector it is written together with what
+ * points to it. Elsewhere it must not lie on what the header on the medium has, unless it is that.
+ */
+static size_t place_name(const struct qcow2_header *h, const uint8_t *old, size_t end)
+{
+    size_t size = strlen(h->backing), cluster_size = (size_t)1 << h->cluster_bits, at;
+    uint64_t there = old ? bytes_be64(old + 8) : 0;
+
+    if (end + size <= SECTOR) {
+        return end;
+    }
+    if (there >= end && there >= SECTOR && there + size <= cluster_size &&
+        bytes_be32(old + 16) == size && memcmp(old + there, h->backing, size) == 0) {
+        return (size_t)there;
+    }
+    at = old ? (used_end(old, cluster_size) + SECTOR - 1) & ~(size_t)(SECTOR - 1) : SECTOR;
+    at = at < end ? end : at < SECTOR ? SECTOR : at;
+    if (at + size > cluster_size) {
+        at = there >= SECTOR + size && end <= SECTOR ? SECTOR : end;
+    }
+    return at;
+}
+
+int qcow2_header_write(const struct qcow2_header *h, const uint8_t *old, uint8_t *b)
 {
     size_t cluster_size = (size_t)1 << h->cluster_bits;
     size_t length = h->version >= 3 ? QCOW2_HEADER_SIZE_NOW + h->tail_size : QCOW2_HEADER_SIZE_V2;
-    size_t backing_size = h->backing ? strlen(h->backing) : 0;
+    size_t backing_size = h->backing ? strlen(h->backing) : 0, end, name;
     struct writer w;
 
     memset(b, 0, cluster_size);
@@ -475,14 +525,19 @@ int qcow2_header_write(const struct qcow2_header *h, uint8_t *b)
         }
     }
     w = (struct writer){.at = b + length, .left = cluster_size - length};
-    put_extensions(&w, h);
-    if (w.full || backing_size > w.left) {
+    put_extensions(&w, h, b);
+    end = (size_t)(w.at - b);
+    if (w.full || end + backing_size > cluster_size) {
         return -ENOSPC;
     }
+    if (old && end <= SECTOR && cluster_size > SECTOR) {
+        memcpy(b + SECTOR, old + SECTOR, cluster_size - SECTOR);
+    }
     if (backing_size) {
-        bytes_put_be64(b + 8, (uint64_t)(w.at - b));
+        name = place_name(h, old, end);
+        bytes_put_be64(b + 8, name);
         bytes_put_be32(b + 16, (uint32_t)backing_size);
-        memcpy(w.at, h->backing, backing_size);
+        memcpy(b + name, h->backing, backing_size);
     }
     return 0;
 }

@@ -105,9 +105,13 @@ size_t qcow2_header_bytes(const uint8_t *head);
 int qcow2_header_parse(struct qcow2_header *header, const uint8_t *bytes, size_t size, char *error,
                        size_t error_size);
 
-/* Writes header, extensions and backing name into one cluster, zeros behind. 0, or -ENOSPC when it
- * does not fit. */
-int qcow2_header_write(const struct qcow2_header *header, uint8_t *cluster);
+/*
+ * Writes header, extensions and backing name into one cluster. `old` is the header cluster that is
+ * on the medium, or NULL. When extensions fit into the first sector, as they do unless names are
+ * very long, the others keep all that `old` needs: so the first one alone, which is written at
+ * once, decides between old and new. 0, or -ENOSPC when it does not fit.
+ */
+int qcow2_header_write(const struct qcow2_header *header, const uint8_t *old, uint8_t *cluster);
 
 /* Frees what it points to. */
 void qcow2_header_free(struct qcow2_header *header);

@@ -66,9 +66,7 @@ struct json_t *qcow2_info_specific(struct block_node *node)
         add_version_3(q, data);
     }
     if (h->crypt) {
-        json_object_set_new(
-            data, "encrypt",
-            json_pack("{s:s}", "format", h->crypt == QCOW2_CRYPT_AES ? "aes" : "luks"));
+        json_object_set_new(data, "encrypt", qcow2_crypto_describe(q));
     }
     return json_pack("{s:s, s:o}", "type", "qcow2", "data", data);
 }

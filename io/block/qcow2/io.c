@@ -461,7 +461,10 @@ static int choose(struct qcow2 *q, uint64_t offset, uint64_t *size, struct qcow2
         int err;
 
         (void)qcow2_claim_wait(q, first, first, false);
-        err = q->broken ? -EIO : qcow2_extent_get(q, offset, *size, extent, &dropped);
+        err = qcow2_refusal(q);
+        if (err == 0) {
+            err = qcow2_extent_get(q, offset, *size, extent, &dropped);
+        }
         if (err != 0) {
             return err;
         }
@@ -537,6 +540,10 @@ int qcow2_write(struct block_node *node, uint64_t offset, const struct block_vec
     end = offset + vec->size;
     if (end > q->header.size) {
         return -ENOSPC;
+    }
+    err = qcow2_settle(q);
+    if (err != 0) {
+        return err;
     }
     if (flags & BLOCK_COMPRESSED) {
         err = qcow2_write_compressed(q, offset, vec);

@@ -354,8 +354,11 @@ int qcow2_open(struct block_node *node, char *error, size_t error_size)
 /* Everything goes to the medium, and the image is clean. */
 static int settle(struct qcow2 *q)
 {
-    int err = qcow2_sync_all(q);
+    int err = qcow2_settle(q);
 
+    if (err == 0) {
+        err = qcow2_sync_all(q);
+    }
     if (err == 0 && !q->broken) {
         err = qcow2_clear_dirty(q);
     }

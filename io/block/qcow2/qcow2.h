@@ -28,7 +28,9 @@
 #include "io/block/bytes.h"
 #include "io/block/qcow2/header.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 
 #define QCOW2_COPIED      (UINT64_C(1) << 63)
 #define QCOW2_COMPRESSED  (UINT64_C(1) << 62)
@@ -217,10 +219,12 @@ struct qcow2 {
     uint64_t refcount_max;
     bool external; /* there is a data file */
     bool data_raw;
-    bool lazy;           /* reference counts are lazy */
-    bool writable;       /* the node is, and nothing speaks against it */
-    bool active;         /* between activate and inactivate */
-    _Atomic bool broken; /* found corrupt while running: no more writes */
+    bool lazy;             /* reference counts are lazy */
+    bool writable;         /* the node is, and nothing speaks against it */
+    bool active;           /* between activate and inactivate */
+    _Atomic bool broken;   /* found corrupt while running: no more writes */
+    _Atomic int unsettled; /* -errno with which a change failed half-way (settle.c), or 0 */
+    _Atomic bool settling; /* somebody is at it; quiesced */
     const struct qcow2_options *options;
     struct qcow2_options *own_options; /* of a node made by create(), without options */
 
@@ -260,6 +264,7 @@ struct qcow2 {
 
     pthread_mutex_t header_lock; /* innermost; held over writing the header */
     uint8_t *header_image;       /* the header cluster as it is on the medium */
+    bool header_unknown;         /* or as it was: nobody knows what a failed write has done */
 
     struct qcow2_crypto *crypto;
 };
@@ -332,8 +337,25 @@ int qcow2_flush(struct block_node *node);
 /* Entries [first, end) of a table have changed. lock held. */
 void qcow2_table_mark(struct qcow2_table *table, uint32_t first, uint32_t end);
 
-/* Writes the header cluster as q->header says. */
+/* ---- settle.c: the header, and what failed half-way ------------------------------------------ */
+
+/* Writes the header cluster as q->header says. On error the node is unsettled, and the caller puts
+ * back what was in q->header. */
 int qcow2_write_header(struct qcow2 *q);
+/* The same with a flush. */
+int qcow2_store_header(struct qcow2 *q);
+/* A change failed half-way with -errno `err`, which is returned. */
+int qcow2_unsettle(struct qcow2 *q, int err);
+/* Before anything is changed: makes right what failed half-way, or fails itself. Nothing is claimed
+ * by the caller. */
+int qcow2_settle(struct qcow2 *q);
+/* The same while no requests run. */
+int qcow2_settle_quiesced(struct qcow2 *q);
+/* 0, or why nothing may be written now. */
+static inline int qcow2_refusal(const struct qcow2 *q)
+{
+    return q->broken ? -EIO : q->settling ? 0 : q->unsettled;
+}
 /* Before the first change of an image that is lazy, and around what takes several steps: the dirty
  * bit goes to the medium. Nothing in version 2. lock not held. */
 int qcow2_set_dirty(struct qcow2 *q);
@@ -365,8 +387,8 @@ uint64_t qcow2_count_get(const uint8_t *block, uint64_t index, unsigned order);
 void qcow2_count_set(uint8_t *block, uint64_t index, unsigned order, uint64_t count);
 /* alloc_lock held. */
 int qcow2_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *count);
-/* alloc_lock held: adds +1 or -1 to [cluster, cluster + n). -EINVAL: would leave the range; then
- * those before it have been changed. -EIO: nothing counts this cluster. */
+/* alloc_lock held: adds +1 or -1 to [cluster, cluster + n). -EINVAL: a count does not fit; then
+ * those before it have been changed. -EUCLEAN: would be negative, or nothing counts the cluster. */
 int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta);
 /* Allocates up to `want`, at least one, consecutive clusters. *fresh: the file has only a hole
  * there. alloc_lock not held. */
@@ -611,6 +633,12 @@ int qcow2_crypto_measure(const struct qcow2_create_options *options, uint64_t *b
 /* Unlocks. Without a key an image opened for looking only has no crypto. */
 int qcow2_crypto_open(struct qcow2 *q, char *error, size_t error_size);
 void qcow2_crypto_close(struct qcow2 *q);
+/* "encrypt" of what is shown; a new reference. */
+struct json_t *qcow2_crypto_describe(const struct qcow2 *q);
+struct luks_amend;
+/* Passwords are added or erased. 0 or -errno with a line in error[]. */
+int qcow2_crypto_amend(struct qcow2 *q, const struct luks_amend *amend, bool force, char *error,
+                       size_t error_size);
 /* In place; multiples of 512 bytes. -EIO if there is no key. */
 int qcow2_encrypt(struct qcow2 *q, uint64_t guest, uint64_t host, uint8_t *data, size_t size);
 int qcow2_decrypt(struct qcow2 *q, uint64_t guest, uint64_t host, uint8_t *data, size_t size);

@@ -100,7 +100,7 @@ static int add_in_block(struct qcow2 *q, uint8_t *block, uint64_t cluster, uint6
         uint64_t count = qcow2_count_get(block, index + i, q->header.refcount_order);
 
         if (delta < 0 ? count == 0 : count == q->refcount_max) {
-            return -EINVAL;
+            return delta < 0 ? -EUCLEAN : -EINVAL;
         }
         count += delta < 0 ? UINT64_MAX : 1;
         qcow2_count_set(block, index + i, q->header.refcount_order, count);
@@ -126,7 +126,7 @@ int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta)
 
         err = get_block(q, region, &block, &offset);
         if (err == 0 && !block) {
-            err = -EIO;
+            err = -EUCLEAN;
         }
         if (err == 0) {
             err = add_in_block(q, block, cluster, part, delta);
@@ -324,10 +324,7 @@ static int growth_switch(struct qcow2 *q, struct growth *g)
 
     q->header.reftable_offset = (g->start + g->blocks) << q->cluster_bits;
     q->header.reftable_clusters = (uint32_t)g->clusters;
-    err = qcow2_write_header(q);
-    if (err == 0) {
-        err = block_flush(q->file);
-    }
+    err = qcow2_store_header(q);
     if (err != 0) {
         q->header.reftable_offset = old_offset;
         q->header.reftable_clusters = (uint32_t)old_clusters;
@@ -453,9 +450,12 @@ static int alloc_run(struct qcow2 *q, uint64_t want, uint64_t need, uint64_t *st
 static int alloc_locked(struct qcow2 *q, uint64_t want, uint64_t need, uint64_t *offset,
                         uint64_t *got, bool *fresh)
 {
-    uint64_t start;
-    int err = q->broken ? -EIO : qcow2_release_ready(q);
+    uint64_t start = 0;
+    int err = qcow2_refusal(q);
 
+    if (err == 0) {
+        err = qcow2_release_ready(q);
+    }
     if (err == 0 && q->lazy) {
         err = qcow2_set_dirty(q);
     }
@@ -530,7 +530,7 @@ int qcow2_alloc_now(struct qcow2 *q, uint64_t want, bool fresh_only, uint64_t *o
 {
     int err = -EAGAIN;
 
-    if (!q->broken && pthread_mutex_trylock(&q->alloc_lock) == 0) {
+    if (qcow2_refusal(q) == 0 && pthread_mutex_trylock(&q->alloc_lock) == 0) {
         err = alloc_now(q, want, fresh_only, offset, fresh);
         pthread_mutex_unlock(&q->alloc_lock);
     }
@@ -612,7 +612,10 @@ int qcow2_alloc_packed(struct qcow2 *q, size_t size, uint64_t *offset)
     int err;
 
     pthread_mutex_lock(&q->alloc_lock);
-    err = q->broken ? -EIO : qcow2_release_ready(q);
+    err = qcow2_refusal(q);
+    if (err == 0) {
+        err = qcow2_release_ready(q);
+    }
     if (err == 0 && q->lazy) {
         err = qcow2_set_dirty(q);
     }
@@ -628,8 +631,11 @@ void qcow2_unalloc(struct qcow2 *q, uint64_t offset, uint64_t size)
     uint64_t first = qcow2_cluster_of(q, offset);
 
     pthread_mutex_lock(&q->alloc_lock);
-    /* When this fails the clusters are lost until the next check, not more. */
-    (void)qcow2_refcount_add(q, first, qcow2_clusters(q, offset + size) - first, -1);
+    /* When this fails the clusters are lost until the next check, not more. A header that may be on
+     * the medium may point to them: settling gives them back. */
+    if (!q->unsettled) {
+        (void)qcow2_refcount_add(q, first, qcow2_clusters(q, offset + size) - first, -1);
+    }
     pthread_mutex_unlock(&q->alloc_lock);
 }
 
@@ -732,6 +738,7 @@ static int by_cluster(const void *a, const void *b)
 int qcow2_release_ready(struct qcow2 *q)
 {
     struct qcow2_free_list list;
+    size_t done = 0;
     int err = 0;
 
     pthread_mutex_lock(&q->lock);
@@ -750,11 +757,19 @@ int qcow2_release_ready(struct qcow2 *q)
             discard_host(q, &list.items[i]);
         }
         err = qcow2_refcount_add(q, list.items[i].cluster, list.items[i].count, -1);
-        if (err == -EINVAL || err == -EIO) {
+        if (err == -EUCLEAN) {
             err = qcow2_corrupt(q, "Reference count of a freed cluster is wrong",
                                 list.items[i].cluster << q->cluster_bits);
         }
+        done = i + 1;
     }
+    /* What comes behind an error of the host waits; the one that met it may be lost. */
+    pthread_mutex_lock(&q->lock);
+    for (size_t i = done; i < list.count; i++) {
+        (void)qcow2_free_list_add(&q->ready, list.items[i].cluster, list.items[i].count,
+                                  list.items[i].kind);
+    }
+    pthread_mutex_unlock(&q->lock);
     free(list.items);
     return err;
 }

@@ -118,10 +118,7 @@ static int switch_plan(struct qcow2 *q, struct plan *p)
     q->header.reftable_offset = p->start << q->cluster_bits;
     q->header.reftable_clusters = (uint32_t)p->table_clusters;
     q->header.refcount_order = p->order;
-    err = qcow2_write_header(q);
-    if (err == 0) {
-        err = block_flush(q->file);
-    }
+    err = qcow2_store_header(q);
     if (err != 0) {
         q->header.reftable_offset = old.reftable_offset;
         q->header.reftable_clusters = old.reftable_clusters;

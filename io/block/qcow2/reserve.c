@@ -49,7 +49,7 @@ void qcow2_reserve_end(struct qcow2 *q)
 {
     char error[256];
 
-    if (q->reserved && !q->broken && q->zero_from < block_size(q->file)) {
+    if (q->reserved && qcow2_refusal(q) == 0 && q->zero_from < block_size(q->file)) {
         /* What can't be cut off are free clusters. */
         (void)block_truncate(q->file, q->zero_from, false, BLOCK_PREALLOC_OFF, error,
                              sizeof(error));

@@ -14,11 +14,8 @@
 
 static int write_size(struct qcow2 *q, uint64_t size)
 {
-    int err;
-
     q->header.size = size;
-    err = qcow2_write_header(q);
-    return err == 0 ? block_flush(q->file) : err;
+    return qcow2_store_header(q);
 }
 
 /* [offset, offset + size) reads as zero. */
@@ -87,12 +84,12 @@ static int grow(struct qcow2 *q, uint64_t size, enum block_preallocation mode, c
     if (err == 0) {
         err = qcow2_sync_all(q);
     }
-    if (err == 0) {
-        err = write_size(q, size);
-    }
     if (err == 0 && !q->external && mode != BLOCK_PREALLOC_OFF &&
         block_size(q->file) < q->zero_from && q->zero_from != UINT64_MAX) {
         err = block_truncate(q->file, q->zero_from, false, BLOCK_PREALLOC_OFF, error, error_size);
+    }
+    if (err == 0) {
+        err = write_size(q, size);
     }
     if (err != 0) {
         q->header.size = old;
@@ -123,9 +120,34 @@ static void drop_tables(struct qcow2 *q, uint64_t size)
     pthread_mutex_unlock(&q->alloc_lock);
 }
 
-static int shrink(struct qcow2 *q, uint64_t size, char *error, size_t error_size)
+/* The disk has its new size; that the files can't get shorter does no harm. */
+static void cut_files(struct qcow2 *q, uint64_t size)
 {
-    uint64_t old = q->header.size, end;
+    char ignored[256];
+    uint64_t end;
+    int err;
+
+    if (q->external) {
+        (void)block_truncate(q->data, size, false, BLOCK_PREALLOC_OFF, ignored, sizeof(ignored));
+        return;
+    }
+    pthread_mutex_lock(&q->alloc_lock);
+    err = qcow2_end_of_used(q, &end);
+    if (err == 0 && end << q->cluster_bits < block_size(q->file)) {
+        err = block_truncate(q->file, end << q->cluster_bits, false, BLOCK_PREALLOC_OFF, ignored,
+                             sizeof(ignored));
+        pthread_mutex_lock(&q->lock);
+        if (err == 0 && q->file->growable) {
+            q->zero_from = end << q->cluster_bits;
+        }
+        pthread_mutex_unlock(&q->lock);
+    }
+    pthread_mutex_unlock(&q->alloc_lock);
+}
+
+static int shrink(struct qcow2 *q, uint64_t size)
+{
+    uint64_t old = q->header.size;
     int err = qcow2_drop_range(q, size, old - size);
 
     if (err == 0) {
@@ -142,29 +164,18 @@ static int shrink(struct qcow2 *q, uint64_t size, char *error, size_t error_size
         q->header.size = old;
         return err;
     }
-    if (q->external) {
-        return block_truncate(q->data, size, false, BLOCK_PREALLOC_OFF, error, error_size);
-    }
-    pthread_mutex_lock(&q->alloc_lock);
-    err = qcow2_end_of_used(q, &end);
-    if (err == 0 && end << q->cluster_bits < block_size(q->file)) {
-        err = block_truncate(q->file, end << q->cluster_bits, false, BLOCK_PREALLOC_OFF, error,
-                             error_size);
-        pthread_mutex_lock(&q->lock);
-        if (err == 0 && q->file->growable) {
-            q->zero_from = end << q->cluster_bits;
-        }
-        pthread_mutex_unlock(&q->lock);
-    }
-    pthread_mutex_unlock(&q->alloc_lock);
-    return err;
+    cut_files(q, size);
+    return 0;
 }
 
 int qcow2_resize(struct qcow2 *q, uint64_t size, enum block_preallocation preallocation,
                  char *error, size_t error_size)
 {
-    int err = 0;
+    int err = qcow2_settle(q);
 
+    if (err != 0) {
+        return err;
+    }
     if (size % 512 || size > INT64_MAX) {
         snprintf(error, error_size, "qcow2: size: expected a multiple of 512 below 8 EiB");
         return -EINVAL;
@@ -180,7 +191,7 @@ int qcow2_resize(struct qcow2 *q, uint64_t size, enum block_preallocation preall
     if (size > q->header.size) {
         err = grow(q, size, preallocation, error, error_size);
     } else if (size < q->header.size) {
-        err = shrink(q, size, error, error_size);
+        err = shrink(q, size);
     }
     return err;
 }
@@ -222,12 +233,12 @@ int qcow2_change_backing(struct block_node *node, const char *filename, const ch
     h->backing_format = format && *format ? strdup(format) : NULL;
     err = (filename && *filename && !h->backing) || (format && *format && !h->backing_format)
               ? -ENOMEM
-              : qcow2_sync_all(q);
+              : qcow2_settle(q);
     if (err == 0) {
-        err = qcow2_write_header(q);
+        err = qcow2_sync_all(q);
     }
     if (err == 0) {
-        err = block_flush(q->file);
+        err = qcow2_store_header(q);
     }
     if (err != 0) {
         free(h->backing);

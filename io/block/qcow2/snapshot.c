@@ -198,10 +198,7 @@ int qcow2_snapshots_store(struct qcow2 *q)
     if (err == 0) {
         q->header.snapshots_offset = offset;
         q->header.snapshot_count = q->snapshot_count;
-        err = qcow2_write_header(q);
-        if (err == 0) {
-            err = block_flush(q->file);
-        }
+        err = qcow2_store_header(q);
     }
     if (err != 0) {
         q->header.snapshots_offset = old_offset;
@@ -380,7 +377,10 @@ static int begin(struct qcow2 *q)
         return -ENOTSUP;
     }
     qcow2_quiesce(q);
-    err = qcow2_sync_all(q);
+    err = qcow2_settle_quiesced(q);
+    if (err == 0) {
+        err = qcow2_sync_all(q);
+    }
     if (err == 0) {
         err = qcow2_set_dirty(q);
     }
@@ -390,23 +390,28 @@ static int begin(struct qcow2 *q)
     return err;
 }
 
-/* And ends with. After an error counts may be too high and flags wrong: they are made right. */
-static int end(struct qcow2 *q, int err)
+/*
+ * And ends with. `err`: of what was before the header; `behind`: of what followed it, when the
+ * operation is done. After an error counts may be too high and flags wrong: they are made right,
+ * now or when the host can.
+ */
+static int end(struct qcow2 *q, int err, int behind)
 {
-    struct block_check check = {0};
-    int settled = qcow2_sync_all(q);
-
-    if (err != 0 && settled == 0) {
-        settled = qcow2_check_image(q, BLOCK_CHECK_LEAKS | BLOCK_CHECK_ERRORS, &check);
+    if (err == 0 && behind == 0) {
+        behind = qcow2_sync_all(q);
     }
-    if (settled == 0) {
-        settled = qcow2_owners_rebuild(q);
+    if (err == 0 && behind == 0) {
+        behind = qcow2_owners_rebuild(q);
     }
-    if (settled == 0 && !q->lazy) {
-        settled = qcow2_clear_dirty(q);
+    if (err == 0 && behind == 0 && !q->lazy) {
+        behind = qcow2_clear_dirty(q);
+    }
+    if (err != 0 || behind != 0) {
+        qcow2_unsettle(q, err != 0 ? err : behind);
+        (void)qcow2_settle_quiesced(q);
     }
     qcow2_resume(q);
-    return err != 0 ? err : settled;
+    return err;
 }
 
 int qcow2_snapshot_find(const struct qcow2 *q, const char *which)
@@ -523,7 +528,7 @@ int qcow2_snapshot_create(struct block_node *node, struct block_snapshot *snapsh
     if (err == 0) {
         err = add_snapshot(q, snapshot, l1_offset);
     }
-    err = end(q, err);
+    err = end(q, err, 0);
     if (err == 0 && snapshot->vm_state_size) {
         /* The state is the snapshot's; the disk itself is done with it. */
         err = qcow2_drop_range(q, qcow2_vmstate_offset(q), snapshot->vm_state_size);
@@ -541,10 +546,7 @@ static int switch_l1(struct qcow2 *q, uint64_t *entries, uint32_t count, uint64_
     q->header.l1_offset = offset;
     q->header.l1_size = count;
     q->header.size = size;
-    err = qcow2_write_header(q);
-    if (err == 0) {
-        err = block_flush(q->file);
-    }
+    err = qcow2_store_header(q);
     if (err != 0) {
         q->header.l1_offset = old.l1_offset;
         q->header.l1_size = old.l1_size;
@@ -603,7 +605,7 @@ int qcow2_snapshot_goto(struct block_node *node, const char *which)
     }
     if (err != 0) {
         free(entries);
-        return end(q, err);
+        return end(q, err, 0);
     }
     block_set_size(node, s->disk_size);
     err = qcow2_tree_update(q, old.entries, old.count, -1, false);
@@ -616,14 +618,27 @@ int qcow2_snapshot_goto(struct block_node *node, const char *which)
     if (err == 0) {
         err = qcow2_tree_update(q, q->l1.entries, q->l1.count, 0, true);
     }
-    return end(q, err);
+    return end(q, 0, err);
+}
+
+/* What a snapshot that is gone had referred to. */
+static int drop_tree(struct qcow2 *q, const struct qcow2_snapshot *gone, uint64_t *l1)
+{
+    int err = qcow2_tree_update(q, l1, gone->l1_size, -1, false);
+
+    if (err == 0 && gone->l1_size) {
+        pthread_mutex_lock(&q->lock);
+        qcow2_free_later(q, gone->l1_offset, (uint64_t)gone->l1_size * 8, QCOW2_FREE_SNAPSHOT);
+        pthread_mutex_unlock(&q->lock);
+    }
+    return err == 0 ? qcow2_tree_update(q, q->l1.entries, q->l1.count, 0, true) : err;
 }
 
 int qcow2_snapshot_delete(struct block_node *node, const char *which, char *error,
                           size_t error_size)
 {
     struct qcow2 *q = node->state;
-    int index = qcow2_snapshot_find(q, which), err;
+    int index = qcow2_snapshot_find(q, which), err, after = 0;
     struct qcow2_snapshot gone;
     uint64_t *l1 = NULL;
     size_t behind;
@@ -651,19 +666,11 @@ int qcow2_snapshot_delete(struct block_node *node, const char *which, char *erro
         }
     }
     if (err == 0) {
-        err = qcow2_tree_update(q, l1, gone.l1_size, -1, false);
-        if (err == 0 && gone.l1_size) {
-            pthread_mutex_lock(&q->lock);
-            qcow2_free_later(q, gone.l1_offset, (uint64_t)gone.l1_size * 8, QCOW2_FREE_SNAPSHOT);
-            pthread_mutex_unlock(&q->lock);
-        }
+        after = drop_tree(q, &gone, l1);
         free_snapshot(&gone);
     }
     free(l1);
-    if (err == 0) {
-        err = qcow2_tree_update(q, q->l1.entries, q->l1.count, 0, true);
-    }
-    err = end(q, err);
+    err = end(q, err, after);
     if (err != 0) {
         snprintf(error, error_size, "qcow2: can't delete a snapshot: %s", strerror(-err));
     }
@@ -750,6 +757,7 @@ int qcow2_vmstate_read(struct block_node *node, uint64_t offset, const struct bl
 int qcow2_vmstate_write(struct block_node *node, uint64_t offset, const struct block_vec *vec)
 {
     struct qcow2 *q = node->state;
+    int err;
 
     if (!q->writable) {
         return -EPERM;
@@ -760,5 +768,6 @@ int qcow2_vmstate_write(struct block_node *node, uint64_t offset, const struct b
     if (offset > INT64_MAX / 2 || vec->size > INT64_MAX / 2) {
         return -EFBIG;
     }
-    return qcow2_write_at(q, qcow2_vmstate_offset(q) + offset, vec);
+    err = qcow2_settle(q);
+    return err == 0 ? qcow2_write_at(q, qcow2_vmstate_offset(q) + offset, vec) : err;
 }

@@ -247,7 +247,7 @@ static void frees_ready(struct qcow2 *q, size_t n)
 static int run_round(struct qcow2 *q)
 {
     struct round round = {0};
-    int err = take(q, &round, true);
+    int err = q->settling || !q->unsettled ? take(q, &round, true) : q->unsettled;
 
     pthread_mutex_unlock(&q->lock);
     if (err == 0) {
@@ -314,7 +314,7 @@ int qcow2_sync_counts(struct qcow2 *q)
     int err;
 
     pthread_mutex_lock(&q->lock);
-    err = take(q, &round, false);
+    err = q->settling || !q->unsettled ? take(q, &round, false) : q->unsettled;
     pthread_mutex_unlock(&q->lock);
     if (err == 0) {
         err = write_counts(q, &round);
@@ -355,7 +355,10 @@ int qcow2_flush(struct block_node *node)
     if (!q->writable) {
         return 0;
     }
-    err = qcow2_sync(q);
+    err = qcow2_settle(q);
+    if (err == 0) {
+        err = qcow2_sync(q);
+    }
     pthread_mutex_lock(&q->lock);
     ready = q->ready.count != 0;
     pthread_mutex_unlock(&q->lock);
@@ -365,81 +368,4 @@ int qcow2_flush(struct block_node *node)
         pthread_mutex_unlock(&q->alloc_lock);
     }
     return err;
-}
-
-/* ---- header ---------------------------------------------------------------------------------- */
-
-/*
- * Only the sectors that differ are written: nearly always the first, which holds all offsets and
- * feature bits and is written atomically.
- */
-int qcow2_write_header(struct qcow2 *q)
-{
-    size_t first = 0, end = q->cluster_size;
-    uint8_t *image = malloc(q->cluster_size);
-    int err;
-
-    if (!image) {
-        return -ENOMEM;
-    }
-    pthread_mutex_lock(&q->header_lock);
-    err = qcow2_header_write(&q->header, image);
-    if (err == 0) {
-        while (first < end && memcmp(image + first, q->header_image + first, 512) == 0) {
-            first += 512;
-        }
-        while (end > first && memcmp(image + end - 512, q->header_image + end - 512, 512) == 0) {
-            end -= 512;
-        }
-        /* What the first sector points to is there before it. */
-        if (end > first && first == 0 && end > 512) {
-            err = block_pwrite(q->file, 512, image + 512, end - 512, 0);
-            if (err == 0) {
-                err = block_flush(q->file);
-            }
-            end = 512;
-        }
-        if (err == 0 && end > first) {
-            err = block_pwrite(q->file, first, image + first, end - first, 0);
-        }
-    }
-    if (err == 0) {
-        memcpy(q->header_image, image, q->cluster_size);
-    }
-    pthread_mutex_unlock(&q->header_lock);
-    free(image);
-    return err;
-}
-
-int qcow2_set_dirty(struct qcow2 *q)
-{
-    int err;
-
-    if (q->header.version < 3 || (q->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
-        return 0;
-    }
-    q->header.incompatible |= QCOW2_INCOMPAT_DIRTY;
-    err = qcow2_write_header(q);
-    if (err == 0) {
-        err = block_flush(q->file);
-    }
-    if (err != 0) {
-        q->header.incompatible &= ~(uint64_t)QCOW2_INCOMPAT_DIRTY;
-    }
-    return err;
-}
-
-int qcow2_clear_dirty(struct qcow2 *q)
-{
-    int err;
-
-    if (!(q->header.incompatible & QCOW2_INCOMPAT_DIRTY)) {
-        return 0;
-    }
-    err = qcow2_barrier(q);
-    if (err == 0) {
-        q->header.incompatible &= ~(uint64_t)QCOW2_INCOMPAT_DIRTY;
-        err = qcow2_write_header(q);
-    }
-    return err == 0 ? block_flush(q->file) : err;
 }

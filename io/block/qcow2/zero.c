@@ -98,7 +98,7 @@ static int claim_some(struct qcow2 *q, struct qcow2_claim *claim, uint64_t first
     *n = limit - first;
     qcow2_claim_add(q, claim, first, limit - 1, true);
     pthread_mutex_unlock(&q->lock);
-    return q->broken ? -EIO : 0;
+    return qcow2_refusal(q);
 }
 
 /* Would the change alter any of these clusters? Saves copying L2 tables for nothing. */
@@ -271,7 +271,7 @@ int qcow2_zero(struct block_node *node, uint64_t offset, uint64_t size, unsigned
     struct qcow2 *q = node->state;
     enum change change = flags & BLOCK_MAY_UNMAP ? CHANGE_ZERO_UNMAP : CHANGE_ZERO;
     uint64_t end = offset + size, first, last;
-    int err = 0;
+    int err;
 
     if (!q->writable) {
         return -EPERM;
@@ -282,7 +282,8 @@ int qcow2_zero(struct block_node *node, uint64_t offset, uint64_t size, unsigned
     if (q->header.version < 3 && node->backing) {
         return -ENOTSUP; /* there is no way to say zero */
     }
-    if (q->data_raw) {
+    err = qcow2_settle(q);
+    if (err == 0 && q->data_raw) {
         err = block_zero(q->data, offset, size, flags);
     }
     /* The tail of the last cluster is nobody's. */
@@ -327,12 +328,14 @@ int qcow2_discard(struct block_node *node, uint64_t offset, uint64_t size)
 {
     struct qcow2 *q = node->state;
     uint64_t end = qcow2_min(offset + size, q->header.size), first, last;
+    int err;
 
     if (!q->writable) {
         return -EPERM;
     }
-    if (end <= offset) {
-        return 0;
+    err = qcow2_settle(q);
+    if (err != 0 || end <= offset) {
+        return err;
     }
     first = qcow2_clusters(q, offset);
     last = end == q->header.size ? qcow2_clusters(q, end) : qcow2_cluster_of(q, end);
@@ -352,7 +355,10 @@ int qcow2_drop_range(struct qcow2 *q, uint64_t offset, uint64_t size)
 int qcow2_make_empty(struct block_node *node)
 {
     struct qcow2 *q = node->state;
-    int err = q->writable ? qcow2_drop_range(q, 0, q->header.size) : -EPERM;
+    int err = q->writable ? qcow2_settle(q) : -EPERM;
 
+    if (err == 0) {
+        err = qcow2_drop_range(q, 0, q->header.size);
+    }
     return err == 0 ? qcow2_sync_all(q) : err;
 }
