@@ -87,6 +87,7 @@ static size_t recorded(void)
 static unsigned begin(unsigned thread, struct operation op)
 {
     struct log *log = &logs[thread];
+    unsigned index;
 
     pthread_mutex_lock(&lock);
     op.thread = thread;
@@ -101,9 +102,10 @@ static unsigned begin(unsigned thread, struct operation op)
         op.covered[t] = done;
     }
     log->list = realloc(log->list, (log->count + 1) * sizeof(op));
-    log->list[log->count] = op;
+    index = log->count++;
+    log->list[index] = op;
     pthread_mutex_unlock(&lock);
-    return log->count++;
+    return index;
 }
 
 static void finish(unsigned thread, unsigned index)
@@ -585,8 +587,8 @@ static void test_config(const struct config *config, unsigned operations, unsign
     made = failures ? 0 : cut_everywhere(&stable, base, trials, &seed);
     tap_ok(failures == 0, "%s: %u failures in %zu steps lose nothing that was flushed",
            config->name, made, recorded());
-    tap_ok(record_submitted(record) > operations / 4, "%s: %zu requests went there without a worker",
-           config->name, record_submitted(record));
+    tap_ok(record_submitted(record) > operations / 4,
+           "%s: %zu requests went there without a worker", config->name, record_submitted(record));
     block_unref(node);
     free(stable.bytes);
     for (unsigned t = 0; t < THREADS; t++) {
