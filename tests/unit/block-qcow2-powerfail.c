@@ -87,6 +87,7 @@ static size_t recorded(void)
 static unsigned begin(unsigned thread, struct operation op)
 {
     struct log *log = &logs[thread];
+    unsigned index;
 
     pthread_mutex_lock(&lock);
     op.thread = thread;
@@ -101,9 +102,10 @@ static unsigned begin(unsigned thread, struct operation op)
         op.covered[t] = done;
     }
     log->list = realloc(log->list, (log->count + 1) * sizeof(op));
-    log->list[log->count] = op;
+    index = log->count++;
+    log->list[index] = op;
     pthread_mutex_unlock(&lock);
-    return log->count++;
+    return index;
 }
 
 static void finish(unsigned thread, unsigned index)

@@ -1,6 +1,7 @@
 # The qcow2 format; part of the system emulator, and of the image tools.
 
 ifeq ($(CONFIG_SYSTEM),yes)
+src-io += io/block/qcow2/alloc-now.c
 src-io += io/block/qcow2/amend.c
 src-io += io/block/qcow2/bitmap.c
 src-io += io/block/qcow2/cache.c

@@ -390,6 +390,8 @@ int qcow2_refcount(struct qcow2 *q, uint64_t cluster, uint64_t *count);
 /* alloc_lock held: adds +1 or -1 to [cluster, cluster + n). -EINVAL: a count does not fit; then
  * those before it have been changed. -EUCLEAN: would be negative, or nothing counts the cluster. */
 int qcow2_refcount_add(struct qcow2 *q, uint64_t cluster, uint64_t n, int delta);
+/* The same in one block that is in memory, whose slot the caller marks; lock held. */
+int qcow2_block_add(struct qcow2 *q, uint8_t *block, uint64_t cluster, uint64_t n, int delta);
 /* Allocates up to `want`, at least one, consecutive clusters. *fresh: the file has only a hole
  * there. alloc_lock not held. */
 int qcow2_alloc(struct qcow2 *q, uint64_t want, uint64_t *offset, uint64_t *got, bool *fresh);
