@@ -355,26 +355,26 @@ static int checkpoint(void *opaque, uint64_t done)
     return err ? err : img_journal_write(&j->journal, &j->copy, done);
 }
 
-/* Ends in order what a signal has interrupted. */
-static int stopped(struct job *j)
+/* Ends in order what a signal or an error has interrupted, and says how far it came. Status 1. */
+static int stopped(struct job *j, const char *why)
 {
     char done[32], total[32];
     int err = block_flush(j->copy.target);
+    bool goes_on;
 
     if (!err && j->keeps_journal) {
         err = img_journal_write(&j->journal, &j->copy, j->copy.done);
     }
+    /* With --resume there may be one of some seconds ago. */
+    goes_on = j->keeps_journal && (!err || img_journal_exists(&j->journal));
     img_size_text(j->copy.done, done);
     img_size_text(j->copy.total, total);
-    if (err || !j->keeps_journal) {
-        img_fail("interrupted: '%s' is incomplete, it has the first %s of %s", j->target_name, done,
-                 total);
-    } else {
-        img_fail("interrupted: '%s' is incomplete, it has the first %s of %s; the same command "
-                 "with --resume goes on from there",
-                 j->target_name, done, total);
-    }
-    return 128 + img_interrupted();
+    return img_fail("%s: '%s' is incomplete, it has the first %s of %s%s", why, j->target_name,
+                    done, total,
+                    !goes_on ? ""
+                    : err    ? "; the same command with --resume goes on from where it was shortly "
+                               "before"
+                             : "; the same command with --resume goes on from there");
 }
 
 /* A target that was not closed may have lost space; that is given back first. */
@@ -460,13 +460,13 @@ static int copy(struct job *j)
     img_catch_interrupts();
     img_progress_begin(&j->progress, j->v->progress, j->v->source.quiet, c->total);
     err = img_copy_run(c, error, sizeof(error));
-    if (err == -EINTR) {
-        img_progress_end(&j->progress, false);
-        return stopped(j);
-    }
     img_progress_end(&j->progress, !err);
+    if (err == -EINTR) {
+        (void)stopped(j, "interrupted");
+        return 128 + img_interrupted();
+    }
     if (err) {
-        return img_fail("%s: %s", j->target_name, error);
+        return stopped(j, error);
     }
     err = j->v->bitmaps ? copy_bitmaps(j) : 0;
     if (!err) {
