@@ -175,6 +175,10 @@ static void nmi(void)
     /* LINT1 is for the monitor's button; LINT0 and the PIC's line can be NMI as well. */
     if (pic_there()) {
         pic_init();
+        if (pit_there()) {
+            pit_start(0, 1); /* KVM takes its ticks for NMIs by LINT0: this is the last one */
+            a_while();
+        }
         apic_write(APIC_LVT_LINT0, DELIVER_NMI);
         reset_counts();
         counts[2] = 1;
