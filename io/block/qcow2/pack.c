@@ -9,6 +9,8 @@
 #include "io/block/qcow2/pack.h"
 
 #include <errno.h>
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
 #include <isa-l/igzip_lib.h>
@@ -17,6 +19,53 @@
 
 #define WINDOW_BITS      12
 #define READ_WINDOW_BITS (-15) /* raw; others' distances may be longer */
+
+/* What packing and unpacking need besides the clusters is a megabyte or so, which each thread
+ * keeps: to get it anew each time costs a fifth of the whole. */
+struct tables {
+    ZSTD_CCtx *zstd_pack;
+    ZSTD_DCtx *zstd_unpack;
+    uint8_t *deflate;
+};
+
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+static bool have_key;
+
+static void free_tables(void *opaque)
+{
+    struct tables *t = opaque;
+
+    ZSTD_freeCCtx(t->zstd_pack);
+    ZSTD_freeDCtx(t->zstd_unpack);
+    free(t->deflate);
+    free(t);
+}
+
+static void make_key(void)
+{
+    have_key = pthread_key_create(&key, free_tables) == 0;
+}
+
+/* NULL: out of memory. */
+static struct tables *my_tables(void)
+{
+    struct tables *t;
+
+    pthread_once(&once, make_key);
+    if (!have_key) {
+        return NULL;
+    }
+    t = pthread_getspecific(key);
+    if (!t) {
+        t = calloc(1, sizeof(*t));
+        if (t && pthread_setspecific(key, t) != 0) {
+            free(t);
+            t = NULL;
+        }
+    }
+    return t;
+}
 
 static int unpack_zlib(const uint8_t *in, size_t in_size, uint8_t *out, size_t out_size)
 {
@@ -39,35 +88,42 @@ static int unpack_zstd(const uint8_t *in, size_t in_size, uint8_t *out, size_t o
 {
     ZSTD_inBuffer input = {in, in_size, 0};
     ZSTD_outBuffer output = {out, out_size, 0};
-    ZSTD_DCtx *context = ZSTD_createDCtx();
+    struct tables *t = my_tables();
     size_t result = 0;
 
-    if (!context) {
+    if (t && !t->zstd_unpack) {
+        t->zstd_unpack = ZSTD_createDCtx();
+    }
+    if (!t || !t->zstd_unpack) {
         return -ENOMEM;
     }
+    ZSTD_DCtx_reset(t->zstd_unpack, ZSTD_reset_session_only);
     while (output.pos < out_size) {
         size_t before_in = input.pos, before_out = output.pos;
 
-        result = ZSTD_decompressStream(context, &output, &input);
+        result = ZSTD_decompressStream(t->zstd_unpack, &output, &input);
         if (ZSTD_isError(result) || (input.pos == before_in && output.pos == before_out)) {
             break;
         }
     }
-    ZSTD_freeDCtx(context);
     return output.pos == out_size && !ZSTD_isError(result) ? 0 : -EIO;
 }
 
 static int pack_zlib(const uint8_t *in, size_t size, uint8_t *out, size_t *packed)
 {
+    struct tables *t = my_tables();
     struct isal_zstream stream;
 
+    if (t && !t->deflate) {
+        t->deflate = malloc(ISAL_DEF_LVL3_DEFAULT);
+    }
+    if (!t || !t->deflate) {
+        return -ENOMEM;
+    }
     isal_deflate_init(&stream);
     stream.level = ISAL_DEF_MAX_LEVEL;
     stream.level_buf_size = ISAL_DEF_LVL3_DEFAULT;
-    stream.level_buf = malloc(stream.level_buf_size);
-    if (!stream.level_buf) {
-        return -ENOMEM;
-    }
+    stream.level_buf = t->deflate;
     stream.hist_bits = WINDOW_BITS;
     stream.end_of_stream = 1;
     stream.next_in = (uint8_t *)in;
@@ -78,14 +134,21 @@ static int pack_zlib(const uint8_t *in, size_t size, uint8_t *out, size_t *packe
     *packed = isal_deflate(&stream) == COMP_OK && stream.internal_state.state == ZSTATE_END
                   ? stream.total_out
                   : 0;
-    free(stream.level_buf);
     return 0;
 }
 
 static int pack_zstd(const uint8_t *in, size_t size, uint8_t *out, size_t *packed)
 {
-    size_t result = ZSTD_compress(out, size - 1, in, size, ZSTD_CLEVEL_DEFAULT);
+    struct tables *t = my_tables();
+    size_t result;
 
+    if (t && !t->zstd_pack) {
+        t->zstd_pack = ZSTD_createCCtx();
+    }
+    if (!t || !t->zstd_pack) {
+        return -ENOMEM;
+    }
+    result = ZSTD_compressCCtx(t->zstd_pack, out, size - 1, in, size, ZSTD_CLEVEL_DEFAULT);
     *packed = ZSTD_isError(result) ? 0 : result;
     return 0;
 }
