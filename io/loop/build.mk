@@ -4,7 +4,6 @@ ifeq ($(CONFIG_GLIB),yes)
 src-io += io/loop/clock.c
 src-io += io/loop/loop.c
 src-io += io/loop/pool.c
-src-io += io/loop/request.c
 src-io += io/loop/thread.c
 src-io += io/loop/timer.c
 src-io += io/loop/wait.c

@@ -1,8 +1,7 @@
-/* io/loop: descriptors, clocks and timers, bottom halves, workers, file requests. */
+/* io/loop: descriptors, clocks and timers, bottom halves, posts, workers. */
 #include "io/loop/clock.h"
 #include "io/loop/loop.h"
 #include "io/loop/pool.h"
-#include "io/loop/request.h"
 
 #include "tests/unit/tap.h"
 
@@ -534,71 +533,6 @@ static void check_pool(void)
     tap_ok(most_at_once > 1 && most_at_once <= 3, "at most three at once (%u)", most_at_once);
 }
 
-static int result, requests_done;
-
-static void request_done(struct loop_request *request)
-{
-    result = request->result;
-    requests_done++;
-}
-
-static int perform(struct loop_engine *engine, struct loop_request request)
-{
-    int before = requests_done;
-
-    request.done = request_done;
-    request.loop = loop;
-    loop_request_submit(engine, &request);
-    while (requests_done == before) {
-        loop_iterate(loop, true);
-    }
-    return result;
-}
-
-static void check_requests(void)
-{
-    char path[] = "/tmp/tinamou-loop-XXXXXX", a[6] = "hello", b[8] = " world", back[20];
-    struct iovec out[2] = {{a, 5}, {b, 6}}, in[2] = {{back, 3}, {back + 3, 17}};
-    int fd = mkstemp(path);
-
-    unlink(path);
-    pool = loop_pool_create(1);
-    struct loop_engine *engine = loop_engine_create_workers(pool);
-
-    tap_eq(perform(engine, (struct loop_request){.kind = LOOP_REQUEST_WRITE,
-                                                 .fd = fd,
-                                                 .fua = true,
-                                                 .offset = 4096,
-                                                 .iov = out,
-                                                 .iov_count = 2}),
-           0, "a write");
-    memset(back, 'x', sizeof(back));
-    tap_eq(perform(
-               engine,
-               (struct loop_request){
-                   .kind = LOOP_REQUEST_READ, .fd = fd, .offset = 4096, .iov = in, .iov_count = 2}),
-           0, "a read");
-    tap_ok(!memcmp(back, "hello world\0\0\0\0\0\0\0\0\0", 20), "zeros behind the end of the file");
-    tap_eq(perform(engine, (struct loop_request){.kind = LOOP_REQUEST_FLUSH, .fd = fd}), 0,
-           "a flush");
-    int zeroed = perform(
-        engine,
-        (struct loop_request){.kind = LOOP_REQUEST_ZERO, .fd = fd, .offset = 4096, .size = 5});
-
-    perform(engine,
-            (struct loop_request){
-                .kind = LOOP_REQUEST_READ, .fd = fd, .offset = 4096, .iov = in, .iov_count = 2});
-    tap_ok(zeroed == -ENOTSUP || (!zeroed && !memcmp(back, "\0\0\0\0\0 world", 11)),
-           "a range is zeroed, or said to be impossible on this file system");
-    tap_eq(perform(engine,
-                   (struct loop_request){
-                       .kind = LOOP_REQUEST_READ, .fd = -1, .iov = in, .iov_count = 1}),
-           -EBADF, "errors arrive in done");
-    loop_engine_destroy(engine);
-    loop_pool_destroy(pool);
-    close(fd);
-}
-
 int main(void)
 {
     loop = loop_create();
@@ -613,7 +547,6 @@ int main(void)
     check_posts();
     check_lock();
     check_pool();
-    check_requests();
     loop_destroy(loop);
     return tap_done();
 }
