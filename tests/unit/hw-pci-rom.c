@@ -9,8 +9,7 @@
 #include <errno.h>
 #include <unistd.h>
 
-/* ---- a function that has nothing else ----------------------------------------------------------
- */
+/* ---- a function that has nothing else ---- */
 
 static int card_realize(struct hw_device *device, char *error, size_t error_size)
 {
@@ -47,18 +46,9 @@ static struct machine m;
 static struct gpex *host;
 static char error[256];
 
-/* Makes a card with properties as -device has them; NULL, and error[]. */
 static struct hw_device *plug(struct pci_bus *bus, const char *options)
 {
-    struct hw_device *device = hw_device_create(&card_type, NULL);
-
-    if (property_set_list(card_properties, device, "card", options, NULL, NULL, error,
-                          sizeof(error)) ||
-        hw_device_realize(device, &bus->bus, false, error, sizeof(error))) {
-        hw_device_destroy(device);
-        return NULL;
-    }
-    return device;
+    return pci_plug(&card_type, bus, options, error, sizeof(error));
 }
 
 static void refuse(const char *options, const char *message)

@@ -46,6 +46,21 @@ static inline struct gpex *gpex_make(struct machine *m)
     return host;
 }
 
+/* Makes a function of that type, with properties as -device has them; NULL, and error[]. */
+static inline void *pci_plug(const struct hw_device_type *type, struct pci_bus *bus,
+                             const char *options, char *error, size_t error_size)
+{
+    struct hw_device *device = hw_device_create(type, NULL);
+
+    if (property_set_list(type->properties, device, type->name, options, NULL, NULL, error,
+                          error_size) ||
+        hw_device_realize(device, &bus->bus, false, error, error_size)) {
+        hw_device_destroy(device);
+        return NULL;
+    }
+    return device;
+}
+
 static inline uint64_t ecam(unsigned bus, unsigned slot, unsigned fn, unsigned offset)
 {
     return ECAM + (bus << 20 | slot << 15 | fn << 12 | offset);
