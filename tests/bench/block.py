@@ -212,16 +212,15 @@ class Daemon:
 
 
 class Bench:
-    """What rows share."""
+    """What rows share. The first of QEMU's tools makes the images, whatever engines are measured."""
     def __init__(self, bench, args, engines):
         self.bench, self.scale = bench, args.scale
-        self.engines = engines
         maker = next((e for e in engines if e.name.startswith('qemu')), engines[0])
         self.client = maker.command
         self.images = images.Images(os.path.join(bench.OUT, 'block'), maker.command)
 
 
-def find_engines(bench, args):
+def find_engines(bench):
     engines = []
     ours = os.path.join(bench.BUILD, 'tinamou-img')
     if os.path.exists(ours):
@@ -235,7 +234,7 @@ def find_engines(bench, args):
     debian = shutil.which('qemu-img')
     if debian:
         engines.append(bench.Engine('qemu-host', [debian], bench.first_line([debian, '--version'])))
-    return [e for e in engines if not args.engines or re.fullmatch(args.engines, e.name)]
+    return engines
 
 
 def head(engines):
@@ -265,11 +264,12 @@ def line(row, engines, figures):
 
 def measure(bench, args, only):
     """Measures and prints; returns the figures. `bench` is tests/bench/run."""
-    engines = find_engines(bench, args)
+    there = find_engines(bench)
+    engines = [e for e in there if not args.engines or re.fullmatch(args.engines, e.name)]
     rows = [r for r in (*io_rows(), *command_rows()) if only(r.name)]
     if not engines or not rows:
         return {}
-    b = Bench(bench, args, engines)
+    b = Bench(bench, args, there)
     print('\ndisk images; seconds of wall and CPU time, medians; QEMU/ours: qemu\'s time by tinamou\'s')
     for e in engines:
         print(f'{e.name:10} {e.version}')
