@@ -27,7 +27,7 @@ struct check {
     uint64_t file_clusters;
     unsigned trees;     /* L1 tables seen */
     bool active;        /* walking the active tree */
-    uint64_t next_data; /* where the next cluster of the disk would lie without a gap */
+    uint64_t next_data; /* where a table's next cluster would lie without a gap; 0: its first */
     bool rebuild;       /* counts in the image can't be repaired one by one */
 };
 
@@ -154,6 +154,7 @@ static int check_l2(struct check *c, uint64_t offset, uint64_t first, uint8_t *t
         c->out->check_errors++;
         return 0;
     }
+    c->next_data = 0;
     for (uint64_t i = 0; err == 0 && i < UINT64_C(1) << q->l2_bits; i++) {
         uint8_t *at = table + i * q->entry_size;
 
