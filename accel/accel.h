@@ -70,6 +70,9 @@ struct accel_system_ops {
     struct cpu_irqchip *(*irqchip)(void);
     /* For -d stats, at the end. May be NULL. */
     void (*print_stats)(void);
+    /* The guest's notifications signal descriptors while it runs, so waking whoever waits for them
+     * is most of what they cost it (loop_set_look()). */
+    bool signals_from_guest;
 };
 
 extern const struct accel_system_ops accel_system_tcg, accel_system_kvm;

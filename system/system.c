@@ -321,13 +321,12 @@ static void look(struct loop *loop, void *opaque)
     loop_set_look(loop, LOOK_NS);
 }
 
-/* Drivers notify by descriptors that KVM signals within the guest's run: waking whoever waits for
- * them is most of what that costs. It takes another processor to look meanwhile. */
+/* Where looking saves the guest's time; it takes another processor to look meanwhile. */
 static void look_for_notifications(struct session *s)
 {
     cpu_set_t set;
 
-    if (strcmp(s->accel->name, "kvm") == 0 && sched_getaffinity(0, sizeof(set), &set) == 0 &&
+    if (s->accel->signals_from_guest && sched_getaffinity(0, sizeof(set), &set) == 0 &&
         CPU_COUNT(&set) > 1) {
         look(s->loop, NULL);
         check(s, loop_thread_run_all(look, NULL));

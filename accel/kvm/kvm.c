@@ -343,4 +343,5 @@ const struct accel_system_ops accel_system_kvm = {
     .service = &service,
     .irqchip = irqchip,
     .print_stats = kvm_stats_print,
+    .signals_from_guest = true,
 };

@@ -125,7 +125,7 @@ static void submit_gathered(struct loop_post *opaque)
         ring->last = &ring->first;
     }
     if (io_uring_submit(&ring->uring) < 0 || io_uring_sq_ready(&ring->uring)) {
-        post(ring); /* the kernel is short of something for now */
+        post(ring); /* short of memory, or of room for completions: they are taken first */
     }
     reap(ring);
 }

@@ -36,8 +36,8 @@ int main(int argc, char **argv)
     int status;
 
     error_set_program("tinamou-img");
-    signal(SIGXFSZ,
-           SIG_IGN); /* a write behind the limit of files is an error, which has a message */
+    /* A write behind the limit of files is an error, which has a message. */
+    signal(SIGXFSZ, SIG_IGN);
     if (argc < 2) {
         return img_fail("a command is expected; tinamou-img --help lists them");
     }
